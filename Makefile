@@ -1,0 +1,100 @@
+# Two commands on a fresh machine with Python 3.11+, git and make:
+#   make demo    a person cut out of a moving picture: out/demo.mp4, out/demo.png
+#   make test    the tests
+# and for those who change the code: make check, make bench, make help.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INPUTS := pyproject.toml constraints.txt
+
+# pip reads these two: the pins hold for what is installed and for what builds it.
+export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
+export PIP_BUILD_CONSTRAINT := $(CURDIR)/constraints.txt
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DELETE_ON_ERROR:
+.PHONY: help demo test check bench triton platforms constraints clean
+
+help:
+	@echo "make demo         a person cut out of a moving picture: out/demo.mp4, out/demo.png"
+	@echo "make test         the tests"
+	@echo "make check        ruff, basedpyright, import-linter"
+	@echo "make bench        our speed against MediaPipe's and OpenCV's (PEERS=folder of .onnx files)"
+	@echo "make triton       adds what the Triton tests need (Linux x86-64, no GPU needed)"
+	@echo "make platforms    asks the registry whether the plain install resolves on each system"
+	@echo "make constraints  renews constraints.txt"
+	@echo "make clean        removes .venv and out"
+
+demo: $(VENV)/.plain
+	$(BIN)/python serve.py --source sample --background blur --sink out/demo.mp4 \
+	  --max-frames 150 --report out/demo.json
+	$(BIN)/python -m segjax.cli.demo --video out/demo.mp4 --picture out/demo.png
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/basedpyright --pythonpath $(BIN)/python
+	$(BIN)/lint-imports
+
+PEERS ?= ../shared/peers
+bench: $(VENV)/.dev
+	$(BIN)/python benchmarks/compare_peers.py --peers $(PEERS) --report out/compare_peers.json
+
+triton: $(VENV)/.dev
+	$(BIN)/pip install --quiet triton jax-triton flatbuffers
+	@# The plugin lowers to CUDA; without its dependencies JAX goes on seeing only the CPU.
+	$(BIN)/pip install --quiet --no-deps jax-cuda13-plugin
+
+platforms: $(VENV)/.dev
+	$(BIN)/python benchmarks/platforms.py --report out/platforms.json
+
+# The newest versions that fit all supported Pythons and systems at once.
+constraints: $(VENV)/.made
+	env -u PIP_CONSTRAINT $(BIN)/pip install --quiet uv
+	(sed '/^[^#]/,$$d' constraints.txt; $(BIN)/uv pip compile --quiet --universal --upgrade \
+	  --python-version 3.11 --fork-strategy fewest --no-header --no-annotate \
+	  --extra dev --extra gpu pyproject.toml) > constraints.new
+	mv constraints.new constraints.txt
+
+clean:
+	rm -rf $(VENV) out
+
+$(VENV)/.made:
+	@command -v $(PYTHON) > /dev/null || { \
+	  echo "error: no $(PYTHON) here; segjax needs Python 3.11 or newer; install it or name another: make PYTHON=/path/to/python3"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "error: $(PYTHON) is $$($(PYTHON) --version 2>&1); segjax needs Python 3.11 or newer; name one: make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2> /dev/null || { \
+	  echo "error: $(PYTHON) lacks the venv module; it is needed to make $(VENV); on Debian and Ubuntu: apt install python3-venv"; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	@touch $@
+
+$(VENV)/.plain: $(VENV)/.made $(INPUTS)
+	$(BIN)/pip install --quiet --editable .
+	@$(opencv)
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.made $(INPUTS)
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	@$(opencv)
+	@touch $(VENV)/.plain $@
+
+# opencv-python links libGL, which containers and servers often lack. The headless build has the
+# same functions but no windows, which nobody could see there anyway.
+define opencv
+if ! reason=$$($(BIN)/python -c 'import cv2' 2>&1); then \
+  case "$$reason" in \
+  *"cannot open shared object"*) \
+    version=$$($(BIN)/python -c 'from importlib.metadata import version; print(version("opencv-python"))'); \
+    echo "opencv-python does not load: $${reason##*ImportError: }"; \
+    echo "taking opencv-python-headless $$version instead: all but --sink window works"; \
+    $(BIN)/pip uninstall --quiet --yes opencv-python opencv-python-headless; \
+    $(BIN)/pip install --quiet --no-deps "opencv-python-headless==$$version";; \
+  *) echo "$$reason"; exit 1;; \
+  esac; \
+fi
+endef

@@ -1,0 +1,41 @@
+"""The portrait network: one person in front of a camera, at about 144×256 pixels.
+
+    python train.py --config configs/portrait.py --workdir runs/portrait
+
+The data set's folder is `--data.root`. Cost and result of the released weights stand in their
+model card, `segjax/assets/portrait/README.md`.
+"""
+
+from segjax.config import Bucket, DataConfig, ModelConfig, OptimizerConfig, TrainConfig
+
+config = TrainConfig(
+    name="portrait",
+    model=ModelConfig(
+        encoder="hybrid",
+        decoder="skip_aspp",
+        encoder_options={
+            "widths": (24, 48, 128),
+            "depths": (0, 1),
+            "expanded": 256,
+            "dilations": (1, 2, 4),
+        },
+        decoder_options={"widths": (24, 48), "rates": (), "branch": 64},
+    ),
+    data=DataConfig(
+        root="../shared/data/person",
+        val=("val.txt", "webcam.txt"),
+        favoured="webcam.txt",
+        favour=2.0,
+        # The shapes of webcams (16:9, 4:3), of photographs (3:2) and of phones, all of one area.
+        buckets=(
+            Bucket(144, 256, 0.25),
+            Bucket(160, 240, 0.30),
+            Bucket(160, 224, 0.15),
+            Bucket(240, 160, 0.20),
+            Bucket(256, 144, 0.05),
+            Bucket(192, 192, 0.05),
+        ),
+    ),
+    optimizer=OptimizerConfig(learning_rate=3e-3),
+    steps=12_000,
+)

@@ -1,0 +1,60 @@
+"""The `segjax` command: one module a sub-command, imported when it is called."""
+
+import importlib
+import inspect
+import sys
+from typing import NoReturn
+
+from segjax.errors import SegjaxError
+
+COMMANDS = {
+    "serve": "keep the person, replace the room: camera or file in, window or file out",
+    "segment": "write the person's alpha mask of a picture, a folder or a video",
+    "evaluate": "measure a model against masks: IoU, boundary F, MAD",
+    "train": "train a model from a config",
+}
+
+
+def main(argv: list[str] | None = None) -> NoReturn:
+    """Runs `segjax COMMAND …` and exits: 0 done, 2 the user's mistake, 130 interrupted."""
+    arguments = sys.argv[1:] if argv is None else argv
+    name = arguments[0] if arguments else "--help"
+    if name in COMMANDS:
+        run(name, arguments[1:], prog=f"segjax {name}")
+    if name == "--version":
+        from segjax import __version__
+
+        print(f"segjax {__version__}")
+        sys.exit(0)
+    lines = [f"  {command:10} {text}" for command, text in COMMANDS.items()]
+    usage = "\n".join(
+        ["usage: segjax COMMAND [--help]", "", *lines, "", "segjax COMMAND --help shows examples."]
+    )
+    if name in ("-h", "--help"):
+        print(usage)
+        sys.exit(0)
+    print(f"error: {name!r} is no command of segjax\n\n{usage}", file=sys.stderr)
+    sys.exit(2)
+
+
+def run(name: str, argv: list[str], *, prog: str) -> NoReturn:
+    """Parses the options of one command, runs it, and exits."""
+    import tyro
+
+    try:
+        module = importlib.import_module(f"segjax.cli.{name}")
+        parse = getattr(module, "parse", None)
+        if parse:
+            options = parse(argv, prog)
+        else:
+            # Given in full, because tyro's own reading of a docstring leaves out its examples.
+            described = inspect.getdoc(module.Options)
+            options = tyro.cli(module.Options, args=argv, prog=prog, description=described)
+        module.main(options)
+    except SegjaxError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+    sys.exit(0)

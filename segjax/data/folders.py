@@ -1,0 +1,150 @@
+"""Folders of pictures and masks, prepared once by TensorFlow Datasets and then read fast.
+
+    root/images/NAME.jpg    (or .png, .jpeg, .webp …)
+    root/masks/NAME.png     one grey channel, 0 room … 255 person
+    root/train.txt          a list: one stem (NAME) a line
+
+TensorFlow itself is not needed: files are handed to TFDS by path, the copy is in ArrayRecord
+format, and reading decodes with OpenCV.
+"""
+
+import hashlib
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from segjax.data import Item
+from segjax.errors import SegjaxError
+from segjax.images import is_image
+
+LAYOUT = "a data folder holds images/, masks/ and lists of stems such as train.txt"
+
+
+def default_cache() -> Path:
+    """Where prepared copies go unless told otherwise."""
+    return Path.home() / ".cache" / "segjax" / "data"
+
+
+def read_list(path: Path | str) -> list[str]:
+    """The stems in a list, in its order; blank lines are passed over.
+
+    Raises:
+      SegjaxError: the list is missing, unreadable or without any stem.
+    """
+    path = Path(path)
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise SegjaxError(f"{path} does not exist; {LAYOUT}; give the name of a list") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SegjaxError(f"cannot read {path}: {error}; a list is text, one stem a line") from None
+    stems = [line.strip() for line in lines if line.strip()]
+    if not stems:
+        raise SegjaxError(f"{path} is empty; a list holds one stem a line; write the stems into it")
+    return stems
+
+
+def select(root: Path | str, lists: Sequence[str]) -> list[str]:
+    """The stems that stand in every one of `lists` (file names in `root`), in the first's order.
+
+    Raises:
+      SegjaxError: a list is missing or empty, or no stem stands in all of them.
+    """
+    first, *others = [read_list(Path(root) / name) for name in lists]
+    chosen = set(first).intersection(*others)
+    stems = [stem for stem in dict.fromkeys(first) if stem in chosen]
+    if not stems:
+        raise SegjaxError(
+            f"no stem stands in all of {', '.join(lists)} of {root}; "
+            "several lists mean their intersection; give lists that overlap"
+        )
+    return stems
+
+
+def find_files(folder: Path) -> dict[str, Path]:
+    """The pictures in `folder` by their stem.
+
+    Raises:
+      SegjaxError: the folder is missing.
+    """
+    if not folder.is_dir():
+        raise SegjaxError(f"{folder} is no folder; {LAYOUT}; give the folder above it")
+    return {path.stem: path for path in sorted(folder.iterdir()) if is_image(path)}
+
+
+def find_pairs(root: Path | str, stems: Sequence[str]) -> list[tuple[Path, Path]]:
+    """The picture and mask files of every stem.
+
+    Raises:
+      SegjaxError: a folder or a file is missing.
+    """
+    images, masks = (find_files(Path(root) / name) for name in ("images", "masks"))
+    for stem in stems:
+        for files, name in ((images, "images"), (masks, "masks")):
+            if stem not in files:
+                raise SegjaxError(
+                    f"{Path(root) / name} has no file for the stem {stem!r}; "
+                    "every listed stem needs a picture and a mask; add it or unlist it"
+                )
+    return [(images[stem], masks[stem]) for stem in stems]
+
+
+class FolderSource:
+    """An indexable data set over a folder: `source[i]` is the item of `source.stems[i]`.
+
+    Reading is safe from several threads.
+    """
+
+    def __init__(self, stems: Sequence[str], records: Any):
+        self.stems = list(stems)
+        self._records = records
+
+    def __len__(self) -> int:
+        return len(self.stems)
+
+    def __getitem__(self, index: int, /) -> Item:
+        record = self._records[index]
+        image = cv2.imdecode(np.frombuffer(record["image"], np.uint8), cv2.IMREAD_COLOR)
+        mask = cv2.imdecode(np.frombuffer(record["mask"], np.uint8), cv2.IMREAD_GRAYSCALE)
+        if image is None or mask is None:
+            raise SegjaxError(
+                f"the picture or the mask of {self.stems[index]!r} cannot be decoded; JPEG and "
+                "PNG are read; run the linter on the folder and replace what it names"
+            )
+        return {"image": cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image), "mask": mask}
+
+
+def open_folder(
+    root: Path | str, lists: Sequence[str] = ("train.txt",), *, cache: Path | str | None = None
+) -> FolderSource:
+    """Opens the pictures whose stems stand in all of `lists`, in the first list's order.
+
+    The first call writes a copy under `cache` (default `~/.cache/segjax/data`), with a progress
+    bar. The copy is named by a digest of the stems and of the files' sizes and times, so that
+    changed data is prepared anew.
+
+    Raises:
+      SegjaxError: a list or file is missing, or TensorFlow Datasets is not installed.
+    """
+    stems = select(root, lists)
+    pairs = find_pairs(root, stems)
+    try:
+        builders = importlib.import_module("segjax.data.builder")
+    except ModuleNotFoundError as error:
+        raise SegjaxError(
+            f"the module {error.name} is missing; training data is read through it; "
+            "run: pip install 'segjax[train]'"
+        ) from error
+    return FolderSource(stems, builders.prepare(pairs, _digest(pairs), cache or default_cache()))
+
+
+def _digest(pairs: Sequence[tuple[Path, Path]]) -> str:
+    digest = hashlib.sha256()
+    for path in (path.resolve() for pair in pairs for path in pair):
+        status = path.stat()
+        digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,132 @@
+"""Metrics of a person mask, defined once, on NumPy arrays.
+
+`alpha` is what a model says, float [H, W] in [0, 1]; `mask` is the truth, uint8 [H, W] in
+0..255. Both are at full image size. Where a metric needs a yes or no, a pixel is the person if
+alpha > 0.5 and if mask > 127.
+"""
+
+from collections.abc import Iterable
+
+import cv2
+import numpy as np
+
+BOUNDARY_TOLERANCE = 0.0075
+"""How far a boundary may be off, as a share of the image diagonal."""
+
+STILL_LEVELS = 3
+"""A pixel is still if its blurred grey changes by less than this from the frame before."""
+
+
+def overlap(alpha: np.ndarray, mask: np.ndarray) -> tuple[int, int]:
+    """Pixels in the intersection and in the union of prediction and truth.
+
+    Summed over images before `iou` divides them, they give the IoU of the data set.
+
+    Raises:
+      ValueError: the two differ in shape or are not [H, W].
+    """
+    predicted, true = _binary(alpha, mask)
+    return int((predicted & true).sum()), int((predicted | true).sum())
+
+
+def iou(intersection: int, union: int) -> float:
+    """Intersection over union in [0, 1]; 1 where nobody is there and nobody was found."""
+    return intersection / union if union else 1.0
+
+
+def boundary_f(alpha: np.ndarray, mask: np.ndarray, tolerance: float = BOUNDARY_TOLERANCE) -> float:
+    """How well the two outlines agree: the F-measure of their boundary pixels, in [0, 1].
+
+    A boundary pixel is a person pixel with a 4-neighbour inside the picture that is none, so the
+    picture's own border is no boundary. Precision is the share of predicted boundary pixels with
+    a true one no farther than `tolerance` × the image diagonal (Euclidean, not rounded); recall
+    is the reverse; F is 2PR / (P + R). If only one of the two has a boundary, F is 0. If neither
+    has one, it is 1 where they agree (both empty, both everywhere) and 0 where they do not.
+
+    After Martin, Fowlkes and Malik, "Learning to detect natural image boundaries", PAMI 2004;
+    the tolerance is that of Csurka et al., "What is a good evaluation measure for semantic
+    segmentation?", BMVC 2013.
+
+    Raises:
+      ValueError: the two differ in shape or are not [H, W].
+    """
+    predicted, true = _binary(alpha, mask)
+    found, wanted = _boundary(predicted), _boundary(true)
+    if not found.any() and not wanted.any():
+        return float((predicted == true).all())
+    if not found.any() or not wanted.any():
+        return 0.0
+    reach = tolerance * np.hypot(*mask.shape)
+    precision = float((_distance_to(wanted)[found] <= reach).mean())
+    recall = float((_distance_to(found)[wanted] <= reach).mean())
+    return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+
+
+def mad(alpha: np.ndarray, mask: np.ndarray) -> float:
+    """Mean absolute difference × 1000, as in RobustVideoMatting's evaluation.
+
+    The mean over pixels of |alpha - mask / 255|, times 1000 (0 is perfect, 1000 the worst), of
+    one picture; over a set the mean of its pictures is given. (Lin et al., "Robust
+    High-Resolution Video Matting with Temporal Guidance", WACV 2022.)
+
+    Raises:
+      ValueError: the two differ in shape or are not [H, W].
+    """
+    _check(alpha, mask)
+    return float(np.abs(alpha.astype(np.float64) - mask / 255).mean() * 1000)
+
+
+def flip_rate(frames: Iterable[tuple[np.ndarray, np.ndarray]]) -> float:
+    """Flicker of a clip where nothing moves: flips for every 10,000 still pixels.
+
+    A pixel is still if its grey, blurred by a 5×5 Gaussian and rounded to uint8, changes by less
+    than 3 levels from the frame before; it flips if its alpha crosses 0.5 between the two. Still
+    pixels and flips are summed over the clip before they are divided; a clip without still
+    pixels has the rate 0.
+    A mask that never moves has the rate 0 too, so the figure says little without one of accuracy.
+
+    Args:
+      frames: pairs of pixels (uint8 RGB [H, W, 3]) and alpha (float [H, W]), in order.
+
+    Raises:
+      ValueError: fewer than two frames, or frames of different sizes.
+    """
+    still_pixels = flips = count = 0
+    grey_before = person_before = np.empty((0, 0))
+    for count, (pixels, alpha) in enumerate(frames, 1):
+        grey = cv2.GaussianBlur(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), (5, 5), 0)
+        person = alpha > 0.5
+        if grey.shape != person.shape or (count > 1 and grey.shape != grey_before.shape):
+            raise ValueError(
+                f"frame {count} is {grey.shape}, its alpha {person.shape}, the frame before "
+                f"{grey_before.shape}; all must have one size"
+            )
+        if count > 1:
+            still = cv2.absdiff(grey, grey_before) < STILL_LEVELS
+            still_pixels += int(still.sum())
+            flips += int((still & (person != person_before)).sum())
+        grey_before, person_before = grey, person
+    if count < 2:
+        raise ValueError(f"got {count} frames; a flip rate needs at least two")
+    return 10_000 * flips / still_pixels if still_pixels else 0.0
+
+
+def _check(alpha: np.ndarray, mask: np.ndarray) -> None:
+    if alpha.ndim != 2 or alpha.shape != mask.shape:
+        raise ValueError(f"alpha is {alpha.shape}, mask {mask.shape}; both must be one [H, W]")
+
+
+def _binary(alpha: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    _check(alpha, mask)
+    return alpha > 0.5, mask > 127
+
+
+def _boundary(person: np.ndarray) -> np.ndarray:
+    cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+    # OpenCV's default border counts as person in an erosion: the picture's edge erodes nothing.
+    return person & (cv2.erode(person.astype(np.uint8), cross) == 0)
+
+
+def _distance_to(points: np.ndarray) -> np.ndarray:
+    """The exact distance in pixels from each pixel to the nearest of `points`."""
+    return cv2.distanceTransform((~points).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)

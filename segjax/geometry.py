@@ -1,0 +1,35 @@
+"""The size at which a network sees a picture."""
+
+import math
+
+AREA = 144 * 256
+"""Pixels that the portrait network is trained and used at."""
+
+MULTIPLE = 16
+"""Sides of the network's input are multiples of this: the encoder halves four times."""
+
+
+def network_size(
+    height: int, width: int, *, area: int = AREA, multiple: int = MULTIPLE
+) -> tuple[int, int]:
+    """The input size (height, width) of about `area` pixels that keeps a picture's aspect ratio.
+
+    Of the sides that are multiples of `multiple` and give at most 1.15 × `area` pixels, it takes
+    those that trade distortion against lost resolution best: squashing an upright picture into
+    16:9 costs more accuracy than a few pixels do.
+
+    Raises:
+      ValueError: a side is not positive.
+    """
+    if height <= 0 or width <= 0:
+        raise ValueError(f"got a picture of {height}x{width}; both sides must be positive")
+
+    def cost(size: tuple[int, int]) -> float:
+        h, w = size
+        distortion = abs(math.log((h / w) / (height / width)))
+        return distortion + abs(math.log(h * w / area))
+
+    longest = 4 * math.isqrt(area)
+    sides = range(multiple, longest + 1, multiple)
+    sizes = [(h, w) for h in sides for w in sides if h * w <= 1.15 * area]
+    return min(sizes, key=cost)

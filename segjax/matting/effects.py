@@ -1,0 +1,67 @@
+"""What stands behind the person."""
+
+import dataclasses
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+
+from segjax.matting.filters import box, enlarge, gaussian
+
+BLUR_RANGE = (0.008, 0.05)
+"""Standard deviation of the weakest and strongest blur, as a share of the picture's long side."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Effect:
+    """The background of a stream.
+
+    Attributes:
+      kind: "blur" the room, one "color", a "picture" given with every frame (image or video), or
+        "transparent" (RGBA out).
+      strength: of the blur, in (0, 1].
+      color: RGB, of "color".
+    """
+
+    kind: Literal["blur", "color", "picture", "transparent"]
+    strength: float = 0.5
+    color: tuple[int, int, int] = (0, 0, 0)
+
+    def __post_init__(self) -> None:
+        if not 0 < self.strength <= 1:
+            raise ValueError(f"strength: got {self.strength}; it is above 0 and at most 1")
+
+
+def blurred_room(
+    small: jax.Array, alpha: jax.Array, strength: float, height: int, width: int
+) -> jax.Array:
+    """The room without the person, blurred, uint8 [height, width, 3].
+
+    Each pixel is a mean of the room around it, weighted by 1 − alpha: the person's colours do not
+    bleed into it and there is no halo. Computed at half the mask's size, which a blur hides.
+
+    Args:
+      small: float32 [h, w, 3] in [0, 1], the frame at the mask's size.
+      alpha: float32 [h, w] in [0, 1].
+      strength: in (0, 1].
+      height: of the result.
+      width: of the result.
+    """
+    # Where a mask is soft the colours are mixed already: count only what is surely the room.
+    room = jnp.clip(1 - 2 * box(alpha, 1), 0, 1)[..., None]
+    weighted = jnp.concatenate([small * room, room], axis=-1)
+    if min(alpha.shape) >= 2:
+        weighted = _halve(weighted)
+    weakest, strongest = BLUR_RANGE
+    sigma = (weakest + strength * (strongest - weakest)) * max(weighted.shape[:2])
+    near = gaussian(weighted, sigma)
+    # Deep inside the person no room is near: there the mean of the whole room stands in.
+    far = weighted.sum((0, 1)) / jnp.maximum(weighted[..., 3].sum(), 1e-3)
+    blurred = (near[..., :3] + 1e-4 * far[:3]) / (near[..., 3:] + 1e-4)
+    return enlarge(blurred, height, width)
+
+
+def _halve(x: jax.Array) -> jax.Array:
+    height, width = (side // 2 * 2 for side in x.shape[:2])
+    cells = x[:height, :width].reshape(height // 2, 2, width // 2, 2, -1)
+    return cells.mean((1, 3))

@@ -1,0 +1,112 @@
+"""Streams: the step with its state, for callers who have NumPy arrays and no JAX."""
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import numpy as np
+from flax import nnx
+
+from segjax.matting.effects import Effect
+from segjax.matting.smoothing import State, empty_state
+from segjax.matting.step import make_mask_step, make_step, mask_size
+
+if TYPE_CHECKING:
+    from segjax.weights import Released
+
+
+@dataclasses.dataclass(frozen=True)
+class Composite:
+    """A composed frame.
+
+    Attributes:
+      image: uint8 [H, W, 3], or RGBA [H, W, 4]; the receiver's own.
+      alpha: float32 [h, w], the mask it was composed with; not finite if the network failed.
+      index: of the frame that both came from.
+    """
+
+    image: np.ndarray
+    alpha: np.ndarray
+    index: int
+
+
+class Matting:
+    """One stream of frames composed over one effect; it owns the state between them.
+
+    A frame's array is read until the call returns and never after: on a CPU, JAX reads NumPy's
+    memory in place, also after the call that it was given to has returned, so the result is
+    waited for and copied.
+    """
+
+    def __init__(
+        self,
+        released: "Released",
+        effect: Effect,
+        *,
+        smoothing: bool = True,
+        refinement: bool = True,
+    ):
+        self._params = nnx.split(released.model)[1]
+        self._step = make_step(released.model, effect, smoothing=smoothing, refinement=refinement)
+        self._effect = effect
+        self._states = _States()
+
+    def mask_size(self, height: int, width: int) -> tuple[int, int]:
+        """The size of `alpha` for frames of a size."""
+        return mask_size(height, width)
+
+    def prepare(self, height: int, width: int) -> None:
+        """Compiles for a size of frame and runs it once, so that the first real one is fast."""
+        blank = np.zeros((height, width, 3), np.uint8)
+        self(blank, blank if self._effect.kind == "picture" else None, 0)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets what came before."""
+        self._states.reset()
+
+    def __call__(self, pixels: np.ndarray, background: np.ndarray | None, index: int) -> Composite:
+        """Composes one frame, uint8 [H, W, 3], over `background` (of the effect "picture")."""
+        state = self._states.take(*pixels.shape[:2])
+        state, image, alpha = self._step(self._params, state, pixels, background)
+        self._states.keep(state)
+        # np.array copies, and waits until all that reads `pixels` is done.
+        return Composite(np.array(image), np.array(alpha), index)
+
+
+class AlphaClip:
+    """Masks of a clip's frames at full size, each smoothed by those before it."""
+
+    def __init__(self, released: "Released", *, smoothing: bool = True, refinement: bool = True):
+        self._params = nnx.split(released.model)[1]
+        self._step = make_mask_step(released.model, smoothing=smoothing, refinement=refinement)
+        self._states = _States()
+
+    def reset(self) -> None:
+        """Forgets what came before: the next frame begins a clip."""
+        self._states.reset()
+
+    def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        """uint8 [H, W, 3] → alpha float32 [H, W] in [0, 1]."""
+        state = self._states.take(*pixels.shape[:2])
+        state, alpha = self._step(self._params, state, pixels)
+        self._states.keep(state)
+        return np.array(alpha)
+
+
+class _States:
+    """The state between two frames: a new one after a reset, a change of size or an exception."""
+
+    def __init__(self) -> None:
+        self._state: State | None = None
+
+    def reset(self) -> None:
+        self._state = None
+
+    def take(self, height: int, width: int) -> State:
+        """The state for a frame; it is gone from here, since the step is given its memory."""
+        state, self._state = self._state, None
+        size = mask_size(height, width)
+        return empty_state(*size) if state is None or state.alpha.shape != size else state
+
+    def keep(self, state: State) -> None:
+        self._state = state

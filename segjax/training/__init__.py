@@ -1,0 +1,1 @@
+"""Training: losses, optimiser, checkpoints and the loop."""

@@ -1,0 +1,165 @@
+"""Released weights: one safetensors file with the numbers and the config of their network."""
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from flax import nnx
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save as serialize
+
+from segjax.config import ModelConfig, from_dict, to_dict
+from segjax.errors import SegjaxError
+from segjax.files import replacing
+from segjax.models import Segmenter, create_segmenter, fold_norms
+
+ASSETS = Path(__file__).parent / "assets"
+FORMAT = "segjax-weights-1"
+
+_named: set[str] = set()
+
+
+@dataclasses.dataclass(frozen=True)
+class Released:
+    """A network with its weights.
+
+    Attributes:
+      name: what it was asked for by.
+      model: float [N, H, W, 3] in [0, 1] → logits float32 [N, H, W, classes].
+      config: what builds the network.
+      info: facts of the run: steps, data, metrics, licence.
+    """
+
+    name: str
+    model: Segmenter
+    config: ModelConfig
+    info: dict[str, Any]
+
+
+def names() -> list[str]:
+    """The weights that are installed with the package."""
+    return sorted(path.stem for path in ASSETS.glob("*/*.safetensors"))
+
+
+def load(name: str | Path, *, trainable: bool = False) -> Released:
+    """Loads weights by an installed name (`"portrait"`) or by the path of a file.
+
+    The licence of installed weights is named once a process, on stderr.
+
+    Args:
+      name: a name from `names()` or a path.
+      trainable: keep batch norms and training mode; otherwise norms are folded into convolutions,
+        which gives the same map in less time.
+
+    Raises:
+      SegjaxError: no such weights, a truncated or foreign file, or numbers that do not fit.
+    """
+    path = Path(name)
+    installed = str(name) in names()
+    if installed:
+        path = ASSETS / str(name) / f"{name}.safetensors"
+    if not path.is_file():
+        raise SegjaxError(
+            f"{name} is neither installed weights nor a file; installed are "
+            f"{', '.join(names()) or 'none'}; give one of these or the path of a .safetensors file"
+        )
+    tensors, metadata = _read(path)
+    config = from_dict(ModelConfig, json.loads(metadata["config"]), f"the config in {path}")
+    info = json.loads(metadata["info"])
+    try:
+        model = create_model(config)
+    except (ValueError, TypeError) as error:
+        raise SegjaxError(
+            f"{path} describes a network that this version cannot build: {error}; update segjax"
+        ) from error
+    _fill(model, tensors, path)
+    if trainable:
+        model.train()
+    else:
+        model.eval()
+        fold_norms(model)
+    licence = info.get("licence")
+    if installed and licence and name not in _named:
+        _named.add(str(name))
+        print(f"weights {name!r}: {licence}", file=sys.stderr)
+    return Released(str(name), model, config, info)
+
+
+def save(
+    path: Path | str, model: Segmenter, config: ModelConfig, info: dict[str, Any] | None = None
+) -> None:
+    """Writes a model (norms not folded) and its config to one file, whole or not at all."""
+    metadata = {
+        "format": FORMAT,
+        "config": json.dumps(to_dict(config)),
+        "info": json.dumps(info or {}),
+    }
+    data = serialize(_arrays(model), metadata)
+    with replacing(path) as beside:
+        beside.write_bytes(data)
+
+
+def create_model(config: ModelConfig) -> Segmenter:
+    """The network that a config describes, with its initial weights.
+
+    Raises:
+      ValueError: a part is not registered or its options do not fit together.
+      TypeError: a part has no such option.
+    """
+    return create_segmenter(
+        encoder=config.encoder,
+        decoder=config.decoder,
+        classes=config.classes,
+        encoder_options=config.encoder_options,
+        decoder_options=config.decoder_options,
+        seed=config.seed,
+    )
+
+
+def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise SegjaxError(
+            f"{path} is not a whole safetensors file ({error}); it may be truncated; copy it again"
+        ) from error
+    if metadata.get("format") != FORMAT:
+        raise SegjaxError(
+            f"{path} holds weights of another program; segjax reads what `segjax train` released; "
+            "give such a file"
+        )
+    return tensors, metadata
+
+
+def _arrays(model: Segmenter) -> dict[str, np.ndarray]:
+    state = nnx.to_flat_state(nnx.state(model, (nnx.Param, nnx.BatchStat)))
+    return {".".join(str(part) for part in path): np.asarray(value[...]) for path, value in state}
+
+
+def _fill(model: Segmenter, tensors: dict[str, np.ndarray], path: Path) -> None:
+    state = nnx.state(model, (nnx.Param, nnx.BatchStat))
+    wanted = {
+        ".".join(str(part) for part in key): variable for key, variable in nnx.to_flat_state(state)
+    }
+    missing, unexpected = sorted(set(wanted) - set(tensors)), sorted(set(tensors) - set(wanted))
+    if missing or unexpected:
+        raise SegjaxError(
+            f"{path} does not fit its network: {len(missing)} missing ({', '.join(missing[:3])}), "
+            f"{len(unexpected)} unexpected ({', '.join(unexpected[:3])}); give matching weights"
+        )
+    for key, variable in wanted.items():
+        value = tensors[key]
+        if value.shape != variable[...].shape:
+            raise SegjaxError(
+                f"{path} does not fit its network: {key} is {value.shape}, "
+                f"it must be {variable[...].shape}; give matching weights"
+            )
+        if not np.isfinite(value).all():
+            raise SegjaxError(f"{path} holds NaN or Inf in {key}; copy or train the weights again")
+        variable[...] = value.astype(variable[...].dtype)
+    nnx.update(model, state)

@@ -1,0 +1,34 @@
+"""What every test shares: JAX on the CPU, and the one rule about what may be missing."""
+
+import importlib
+import os
+from collections.abc import Callable
+from types import ModuleType
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def needs() -> Callable[..., ModuleType | None]:
+    """`needs("triton")` gives the module, or skips the test by that name.
+
+    `needs("a display", found)` does so for what is no module. Where SEGJAX_CI=1 nothing may be
+    missing: the test fails instead.
+    """
+
+    def needs(name: str, found: bool | None = None) -> ModuleType | None:
+        if found:
+            return None
+        problem = f"{name} is not there"
+        if found is None:
+            try:
+                return importlib.import_module(name)
+            except ImportError as error:
+                problem = f"{name} is not installed" if error.name == name else str(error)
+        if os.environ.get("SEGJAX_CI") == "1":
+            pytest.fail(f"{problem}, and SEGJAX_CI=1 wants every test run")
+        pytest.skip(problem)
+
+    return needs
