@@ -12,6 +12,7 @@ COMMANDS = {
     "segment": "write the person's alpha mask of a picture, a folder or a video",
     "evaluate": "measure a model against masks: IoU, boundary F, MAD",
     "train": "train a model from a config",
+    "release": "write a run's weights with their model card",
 }
 
 

@@ -1,0 +1,157 @@
+"""`segjax release`: from a finished run to a folder of released weights with its model card."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from segjax import weights
+from segjax.errors import SegjaxError
+from segjax.files import replacing
+from segjax.training.log import read as read_log
+
+FIGURES = ("images", "mean_iou", "median_iou", "dataset_iou", "boundary_f", "mad")
+
+
+@dataclass(frozen=True)
+class Options:
+    """Write released weights and the model card of the run that made them.
+
+    Examples:
+      segjax evaluate --data people --list val.txt --model runs/portrait/portrait.safetensors \\
+        --report out/val.json
+      segjax release --run runs/portrait --out segjax/assets/portrait --about configs/portrait.md \\
+        --hardware "2 cores of an AMD EPYC" --report out/val.json
+    """
+
+    run: Path
+    """Folder of the run: config.json, log.jsonl and the weights."""
+    out: Path
+    """Folder to write: NAME.safetensors, README.md (the card), curve.png. A file LICENSE that is
+    there already is named on loading by its first line."""
+    about: Path
+    """Text in Markdown that the card begins with: purpose, data, licence, limits."""
+    hardware: str
+    """What it was trained on, in words."""
+    report: tuple[Path, ...] = ()
+    """Reports of `segjax evaluate`, a row of the card each; peers' beside ours."""
+
+
+def main(options: Options) -> None:
+    """Writes the folder.
+
+    Raises:
+      SegjaxError: the run has no validated weights, or a file is missing or broken.
+    """
+    config = _read_json(options.run / "config.json")
+    released = weights.load(options.run / f"{config['name']}.safetensors", trainable=True)
+    lines = read_log(options.run / "log.jsonl")
+    licence = options.out / "LICENSE"
+    info = dict(released.info)
+    if licence.is_file():
+        info["licence"] = licence.read_text().splitlines()[0]
+    weights.save(
+        options.out / f"{config['name']}.safetensors", released.model, released.config, info
+    )
+    draw_curve(options.out / "curve.png", lines, config["data"]["batch_size"])
+    card = write_card(options, config, info, lines, [_read_json(path) for path in options.report])
+    with replacing(options.out / "README.md") as beside:
+        beside.write_text(card)
+    print(f"released to {options.out}: read {options.out / 'README.md'}")
+
+
+def write_card(
+    options: Options,
+    config: dict[str, Any],
+    info: dict[str, Any],
+    lines: list[dict[str, Any]],
+    reports: list[dict[str, Any]],
+) -> str:
+    """The model card in Markdown: the text given, then facts of the run alone."""
+    steps = [line for line in lines if "step_ms" in line]
+    validated = [line for line in lines if "val" in line]
+    hours = _hours(steps)
+    batch = config["data"]["batch_size"]
+    parts = [
+        options.about.read_text().rstrip(),
+        "## How it was trained",
+        f"    segjax train --config configs/{config['name']}.py",
+        f"{info['step']:,} of {config['steps']:,} steps of {batch} pictures "
+        f"({info['step'] * batch:,} pictures seen), {hours:.1f} hours on {options.hardware}, "
+        f"{np.median([line['images_per_s'] for line in steps]):.0f} pictures a second. The weights "
+        "are the moving average with the best validation IoU.",
+        "![Validation IoU and loss by pictures seen](curve.png)",
+        "| pictures seen | mean IoU | median IoU |\n|---|---|---|\n"
+        + "\n".join(
+            f"| {line['step'] * batch:,} | {line['val']['mean_iou']:.4f} "
+            f"| {line['val']['median_iou']:.4f} |"
+            for line in _thinned(validated, 12)
+        ),
+    ]
+    if reports:
+        parts += ["## What it is worth", _table(reports)]
+    return "\n\n".join(parts) + "\n"
+
+
+def draw_curve(path: Path, lines: list[dict[str, Any]], batch_size: int) -> None:
+    """Writes a picture of validation IoU and training loss by pictures seen."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    scores = figure.subplots()
+    scores.set(xlabel="pictures seen", ylabel="validation IoU")
+    scores.grid(alpha=0.3)
+    validated = [line for line in lines if "val" in line]
+    for name in ("mean_iou", "median_iou"):
+        seen = [line["step"] * batch_size for line in validated]
+        scores.plot(seen, [line["val"][name] for line in validated], marker=".", label=name)
+    losses = scores.twinx()
+    losses.set(ylabel="training loss")
+    steps = [line for line in lines if "loss" in line]
+    losses.plot(
+        [line["step"] * batch_size for line in steps],
+        [line["loss"] for line in steps],
+        color="0.7",
+        linewidth=0.8,
+        zorder=0,
+    )
+    scores.legend(loc="lower right")
+    with replacing(path) as beside:
+        figure.savefig(beside, dpi=100)
+
+
+def _table(reports: list[dict[str, Any]]) -> str:
+    rows = ["| model | pictures | " + " | ".join(FIGURES) + " |", "|---" * 8 + "|"]
+    for report in reports:
+        figures = [
+            f"{report[name]:,}" if name == "images" else f"{report[name]:.3f}" for name in FIGURES
+        ]
+        lists = " ∩ ".join(Path(name).name for name in report["lists"])
+        rows.append(f"| {Path(report['model']).stem} | {lists} | " + " | ".join(figures) + " |")
+    return "\n".join(rows)
+
+
+def _hours(steps: list[dict[str, Any]]) -> float:
+    spent, before = 0.0, 0
+    for line in steps:
+        spent += line["step_ms"] / 3.6e6 * (line["step"] - before)
+        before = line["step"]
+    return spent
+
+
+def _thinned(lines: list[Any], most: int) -> list[Any]:
+    """At most `most` of them, evenly, the last always."""
+    if len(lines) <= most:
+        return lines
+    return [lines[round(i)] for i in np.linspace(0, len(lines) - 1, most)]
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise SegjaxError(f"{path} does not exist; give the folder of a run, or a report") from None
+    except (OSError, ValueError) as error:
+        raise SegjaxError(f"{path} cannot be read as JSON: {error}; write it again") from error
