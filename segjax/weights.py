@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from safetensors import SafetensorError, safe_open
@@ -70,7 +72,8 @@ def load(name: str | Path, *, trainable: bool = False) -> Released:
     config = from_dict(ModelConfig, json.loads(metadata["config"]), f"the config in {path}")
     info = json.loads(metadata["info"])
     try:
-        model = create_model(config)
+        # Shapes alone: drawing initial weights would compile for seconds, to be thrown away.
+        model = nnx.eval_shape(lambda: create_model(config))
     except (ValueError, TypeError) as error:
         raise SegjaxError(
             f"{path} describes a network that this version cannot build: {error}; update segjax"
@@ -81,8 +84,9 @@ def load(name: str | Path, *, trainable: bool = False) -> Released:
     else:
         model.eval()
         fold_norms(model)
+    nnx.update(model, jax.tree.map(jnp.asarray, nnx.state(model)))
     licence = info.get("licence")
-    if installed and licence and name not in _named:
+    if installed and licence and str(name) not in _named:
         _named.add(str(name))
         print(f"weights {name!r}: {licence}", file=sys.stderr)
     return Released(str(name), model, config, info)
@@ -123,12 +127,13 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            ours = metadata.get("format") == FORMAT
+            tensors = {key: file.get_tensor(key) for key in file.keys()} if ours else {}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
         raise SegjaxError(
             f"{path} is not a whole safetensors file ({error}); it may be truncated; copy it again"
         ) from error
-    if metadata.get("format") != FORMAT:
+    if not ours:
         raise SegjaxError(
             f"{path} holds weights of another program; segjax reads what `segjax train` released; "
             "give such a file"
@@ -142,6 +147,7 @@ def _arrays(model: Segmenter) -> dict[str, np.ndarray]:
 
 
 def _fill(model: Segmenter, tensors: dict[str, np.ndarray], path: Path) -> None:
+    """Puts the numbers into a model of shapes, or says why they do not fit."""
     state = nnx.state(model, (nnx.Param, nnx.BatchStat))
     wanted = {
         ".".join(str(part) for part in key): variable for key, variable in nnx.to_flat_state(state)
@@ -154,12 +160,12 @@ def _fill(model: Segmenter, tensors: dict[str, np.ndarray], path: Path) -> None:
         )
     for key, variable in wanted.items():
         value = tensors[key]
-        if value.shape != variable[...].shape:
+        if value.shape != variable.shape:
             raise SegjaxError(
                 f"{path} does not fit its network: {key} is {value.shape}, "
-                f"it must be {variable[...].shape}; give matching weights"
+                f"it must be {variable.shape}; give matching weights"
             )
         if not np.isfinite(value).all():
             raise SegjaxError(f"{path} holds NaN or Inf in {key}; copy or train the weights again")
-        variable[...] = value.astype(variable[...].dtype)
+        variable.set_value(value.astype(variable.dtype))
     nnx.update(model, state)

@@ -57,8 +57,9 @@ class ConvNorm(nnx.Module):
             return
         mean, var = self.norm.mean[...], self.norm.var[...]
         assert self.norm.scale is not None and self.norm.bias is not None
-        scale = self.norm.scale[...] * lax.rsqrt(var + self.norm.epsilon)
-        self.kernel[...] = self.kernel[...] * scale
+        # Operators alone, so that NumPy arrays stay such: weights are folded without compiling.
+        scale = self.norm.scale[...] * (var + self.norm.epsilon) ** -0.5
+        self.kernel.set_value(self.kernel[...] * scale)
         self.bias = nnx.Param(self.norm.bias[...] - mean * scale)
         self.norm = None
 

@@ -1,0 +1,144 @@
+"""`segjax serve`: the person stays, the room is replaced, live or from a file."""
+
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+from rich.console import Console
+
+from segjax.errors import SegjaxError
+from segjax.files import write_json
+from segjax.live.backgrounds import Background, parse_background
+from segjax.live.cameras import list_cameras
+from segjax.live.loop import Loop, say
+from segjax.live.sinks import open_sink
+from segjax.live.sources import open_source
+
+if TYPE_CHECKING:
+    from segjax.live.guard import Matting
+
+SAMPLE_FRAMES = 300
+"""Frames of the endless sample, where --max-frames does not say."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Keep the person, replace the room: a camera or a file in, a window or a file out.
+
+    What leaves is a frame composed with its own mask or, before the first mask and whenever the
+    model fails, a cover without any byte of the camera.
+
+    Examples:
+      segjax serve                                             camera 0, blurred, in a window
+      segjax serve --source list
+      segjax serve --source "HD Pro Webcam" --background beach.jpg
+      segjax serve --source talk.mp4 --background "#00b140" --sink talk_green.mp4
+      segjax serve --source talk.mp4 --background transparent --sink talk.webm --sink frames/
+      segjax serve --source sample --sink null --report report.json
+    """
+
+    source: Annotated[str, tyro.conf.arg(metavar="SRC")] = "0"
+    """A camera by index or name, a video file, an image, a folder of images (a clip at 30 fps in
+    the order of their names), or `sample`, a built-in moving picture. `list` lists the cameras."""
+    background: Annotated[str, tyro.conf.arg(metavar="BG")] = "blur"
+    """`blur`, `blur:STRENGTH` (above 0, up to 1; `blur` is 0.5), `#rrggbb`, an image, a video
+    (looped), or `transparent`."""
+    sinks: Annotated[
+        tuple[str, ...], tyro.conf.arg(name="sink", metavar="SINK"), tyro.conf.UseAppendAction
+    ] = ()
+    """`window` (the default), a video file (.mp4 .mov .mkv .webm; .mov and .webm hold
+    transparency), a folder for PNGs, or `null`. May be given several times."""
+    model: str = "portrait"
+    """Name or path of released weights."""
+    max_frames: int | None = None
+    """Stop after so many frames. The sample, which never ends, stops after 300."""
+    report: Path | None = None
+    """JSON file to write: device, frames, dropped, fps, stages and more."""
+    camera_size: Annotated[str, tyro.conf.arg(metavar="WIDTHxHEIGHT")] = "1280x720"
+    """What a camera is asked for; it may grant another."""
+    camera_rate: float = 30.0
+    """Frames a second that a camera is asked for."""
+    smoothing: bool = True
+    """Smooth the mask in time. Switch it off for a folder of pictures that are no clip."""
+
+
+def main(options: Options) -> None:
+    """Runs from the source to the sinks, then prints the report and writes it.
+
+    Raises:
+      SegjaxError: an option, the source, a sink or the weights are not usable; or every frame was
+        covered.
+    """
+    if options.source == "list":
+        for index, name in list_cameras().items():
+            print(f"{index}  {name}")
+        return
+    max_frames = options.max_frames
+    if max_frames is None and options.source == "sample":
+        max_frames = SAMPLE_FRAMES
+    if max_frames is not None and max_frames < 1:
+        raise SegjaxError(f"got --max-frames {max_frames}; a run has at least 1; give more")
+    # Everything that the user may have got wrong comes before the seconds that JAX takes to start.
+    background = parse_background(options.background)
+    source = open_source(
+        options.source, size=_size(options.camera_size), rate=options.camera_rate, say=say
+    )
+    transparent = background.kind == "transparent"
+    sinks = [
+        open_sink(spec, source, transparent=transparent) for spec in options.sinks or ("window",)
+    ]
+
+    matting = load_matting(options, background)
+    device = device_name()
+    say(f"{source.name} → {options.background} → {', '.join(sink.name for sink in sinks)}")
+    loop = Loop(source, matting, background, sinks, device=device, max_frames=max_frames)
+    report = loop.run()
+
+    print(report.summary())
+    Console().print(report.table())
+    if options.report:
+        write_json(options.report, report.as_json())
+    if report.frames and report.covered == report.frames:
+        reasons = ", ".join(report.covered_because)
+        raise SegjaxError(f"all {report.frames} frames were covered ({reasons}); see above for why")
+
+
+def load_matting(options: Options, background: Background) -> "Matting":
+    """The step, with the released weights in it."""
+    # A live demo has no need of three quarters of a GPU's memory, which JAX takes otherwise.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    from segjax import weights
+    from segjax.compilation import use_cache
+    from segjax.matting import Effect, Matting
+
+    use_cache()
+    effect = Effect(background.kind, strength=background.strength, color=background.color)
+    return Matting(weights.load(options.model), effect=effect, smoothing=options.smoothing)
+
+
+def device_name() -> str:
+    """The device that JAX computes on, which the user is told, and told why it is no GPU."""
+    import jax
+
+    device = jax.devices()[0]
+    if device.platform == "cpu":
+        name = f"CPU ({os.cpu_count()} cores)"
+        if shutil.which("nvidia-smi"):
+            say("an NVIDIA GPU is here, but JAX cannot use it: `pip install 'segjax[gpu]'`")
+    else:
+        name = device.device_kind
+    say(f"running on {name}")
+    return name
+
+
+def _size(text: str) -> tuple[int, int]:
+    """WIDTHxHEIGHT as (height, width)."""
+    match = re.fullmatch(r"(\d+)x(\d+)", text)
+    if not match or not all(16 <= int(side) <= 8192 for side in match.groups()):
+        raise SegjaxError(f"got --camera-size {text!r}; it is WIDTHxHEIGHT; write '1280x720'")
+    width, height = map(int, match.groups())
+    return height, width

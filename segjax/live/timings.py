@@ -1,0 +1,122 @@
+"""How long things took."""
+
+import importlib.metadata
+import platform
+import time
+from collections import deque
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+from rich.table import Table
+
+import segjax
+
+STAGES = ("capture", "step", "output", "end_to_end")
+
+KEPT = 20_000
+"""The latest durations of a stage that count for its percentiles, so that a call that lasts for
+hours takes no more memory than one that lasts for minutes."""
+
+
+class Timings:
+    """Durations by stage, and the rate at which frames left.
+
+    capture: getting a frame from the source (for a camera, waiting for it).
+    step: from the frame to the picture that leaves.
+    output: all sinks.
+    end_to_end: from the frame's capture until the last sink had it, waiting included.
+    """
+
+    def __init__(self) -> None:
+        self.frames = 0
+        self._durations = {stage: deque[float](maxlen=KEPT) for stage in STAGES}
+        self._first_s = self._last_s = 0.0
+
+    def add(self, stage: str, duration_s: float) -> None:
+        """Notes one duration of a stage."""
+        self._durations[stage].append(duration_s)
+
+    def frame_left(self) -> None:
+        """Notes that a frame left."""
+        self._last_s = time.perf_counter()
+        if not self.frames:
+            self._first_s = self._last_s
+        self.frames += 1
+
+    @property
+    def fps(self) -> float:
+        """Frames after the first over the time since it; 0 before there are two."""
+        took_s = self._last_s - self._first_s
+        return (self.frames - 1) / took_s if self.frames > 1 and took_s > 0 else 0.0
+
+    def stages(self) -> dict[str, dict[str, float]]:
+        """p50_ms, p95_ms and p99_ms of every stage; 0 for a stage that never ran."""
+        return {
+            stage: {
+                f"p{share}_ms": round(float(np.percentile(seconds or [0.0], share)) * 1e3, 3)
+                for share in (50, 95, 99)
+            }
+            for stage, seconds in self._durations.items()
+        }
+
+
+@dataclass
+class Report:
+    """What a run did, with the keys of the JSON report.
+
+    frames left; `dropped` ones of a live source never entered the step; `covered` ones left as a
+    cover, `covered_because` says how many why. `sizes` are (height, width) of the frames, and of
+    the masks computed for them, in the order in which they came.
+    """
+
+    device: str
+    source: str
+    sinks: list[str]
+    frames: int = 0
+    dropped: int = 0
+    covered: int = 0
+    covered_because: dict[str, int] = field(default_factory=dict)
+    fps: float = 0.0
+    stages: dict[str, dict[str, float]] = field(default_factory=lambda: Timings().stages())
+    sizes: list[dict[str, list[int]]] = field(default_factory=list)
+    versions: dict[str, str] = field(default_factory=lambda: _versions())
+
+    def as_json(self) -> dict[str, Any]:
+        """The report as values that JSON can hold."""
+        return asdict(self)
+
+    def summary(self) -> str:
+        """The report's first line for people."""
+        return (
+            f"{self.frames} frames at {self.fps:.1f} fps on {self.device}, "
+            f"{self.dropped} dropped, {self.covered} covered"
+        )
+
+    def table(self) -> Table:
+        """The stages for people."""
+        table = Table()
+        table.add_column("ms")
+        for share in ("p50", "p95", "p99"):
+            table.add_column(share, justify="right")
+        for stage, values in self.stages.items():
+            table.add_row(stage.replace("_", " "), *(f"{value:.1f}" for value in values.values()))
+        return table
+
+
+def _versions() -> dict[str, str]:
+    versions = {
+        "segjax": segjax.__version__,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "opencv": cv2.__version__,
+        "av": av.__version__,
+    }
+    for name in ("jax", "jaxlib", "flax"):  # asked of the installer: live imports no JAX
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions

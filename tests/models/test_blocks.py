@@ -1,0 +1,166 @@
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from jax import lax
+
+from segjax.models.blocks import (
+    ConvNorm,
+    conv,
+    depth_to_space,
+    depthwise_conv,
+    fold_norms,
+    space_to_depth,
+    upsample2x,
+)
+from segjax.models.segmenter import SubpixelHead
+
+RNG = np.random.default_rng(0)
+
+
+def normal(*shape: int) -> jax.Array:
+    return jnp.asarray(RNG.normal(size=shape), jnp.float32)
+
+
+def grouped(x: jax.Array, kernel: jax.Array, stride: int, dilation: int) -> jax.Array:
+    """The definition of a depthwise convolution, by XLA's own."""
+    pad = dilation * (kernel.shape[0] - 1) // 2
+    return lax.conv_general_dilated(
+        x,
+        kernel,
+        (stride, stride),
+        [(pad, pad)] * 2,
+        rhs_dilation=(dilation, dilation),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=x.shape[-1],
+    )
+
+
+# --- convolutions ---------------------------------------------------------------------------
+
+
+def test_a_dilated_convolution_by_hand() -> None:
+    # One bright pixel in the middle of 5×5: a kernel of dilation 2 spreads its nine numbers,
+    # turned by 180 degrees, over the corners, the middles of the sides and the centre.
+    x = jnp.zeros((1, 5, 5, 1)).at[0, 2, 2, 0].set(1)
+    kernel = jnp.arange(1.0, 10.0).reshape(3, 3, 1, 1)
+    expected = [
+        [9, 0, 8, 0, 7],
+        [0, 0, 0, 0, 0],
+        [6, 0, 5, 0, 4],
+        [0, 0, 0, 0, 0],
+        [3, 0, 2, 0, 1],
+    ]
+    np.testing.assert_array_equal(conv(x, kernel, dilation=2)[0, ..., 0], expected)
+    np.testing.assert_array_equal(depthwise_conv(x, kernel, dilation=2)[0, ..., 0], expected)
+
+
+@pytest.mark.parametrize("size", [(6, 8), (7, 5)])
+def test_a_stride_samples_the_even_pixels_of_any_size(size: tuple[int, int]) -> None:
+    x, kernel = normal(1, *size, 3), normal(3, 3, 3, 4)
+    np.testing.assert_allclose(
+        conv(x, kernel, stride=2), conv(x, kernel)[:, ::2, ::2], rtol=1e-5, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("dilation", [1, 2])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("side", [3, 5])
+def test_depthwise_on_a_cpu_is_the_grouped_convolution(
+    side: int, stride: int, dilation: int
+) -> None:
+    x, kernel = normal(2, 7, 10, 4), normal(side, side, 1, 4)
+
+    def ours(x, kernel):
+        return depthwise_conv(x, kernel, stride=stride, dilation=dilation)
+
+    def theirs(x, kernel):
+        return grouped(x, kernel, stride, dilation)
+
+    found, pull = jax.vjp(ours, x, kernel)
+    wanted, pull_wanted = jax.vjp(theirs, x, kernel)
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
+    for ours_back, theirs_back in zip(pull(found), pull_wanted(found), strict=True):
+        np.testing.assert_allclose(ours_back, theirs_back, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("differentiated", [False, True])
+def test_depthwise_is_a_convolution_on_cuda_and_tpu_alone(differentiated: bool) -> None:
+    def f(x, kernel):
+        return depthwise_conv(x, kernel, dilation=2).sum()
+
+    traced = jax.jit(jax.grad(f, (0, 1)) if differentiated else f).trace(
+        normal(1, 8, 8, 4), normal(3, 3, 1, 4)
+    )
+
+    def convolutions(platform: str) -> int:
+        text = traced.lower(lowering_platforms=(platform,)).as_text()
+        return len(re.findall(r"stablehlo\.convolution", text))
+
+    assert convolutions("cpu") == 0
+    assert convolutions("cuda") == convolutions("tpu") == (2 if differentiated else 1)
+
+
+def test_depthwise_needs_as_many_channels_out_as_in() -> None:
+    with pytest.raises(ValueError, match="got 4 → 8 channels; must be equal"):
+        ConvNorm(4, 8, depthwise=True, rngs=nnx.Rngs(0))
+
+
+@pytest.mark.parametrize("depthwise", [False, True])
+@pytest.mark.parametrize("act", [False, True])
+def test_folding_keeps_the_map(depthwise: bool, act: bool) -> None:
+    block = ConvNorm(4, 4, stride=2, depthwise=depthwise, act=act, rngs=nnx.Rngs(0))
+    norm = block.norm
+    assert norm is not None and norm.scale is not None and norm.bias is not None
+    norm.mean[...], norm.bias[...] = normal(4), normal(4)
+    norm.var[...], norm.scale[...] = jnp.exp(normal(4)), 1 + normal(4)
+    block.eval()
+    x = normal(1, 6, 6, 4)
+    before = block(x)
+    for _ in range(2):  # a second folding finds nothing left to do
+        fold_norms(block)
+        np.testing.assert_allclose(block(x), before, rtol=1e-5, atol=1e-5)
+    assert block.norm is None
+
+
+# --- pixels ---------------------------------------------------------------------------------
+
+
+def test_space_to_depth_by_hand() -> None:
+    x = jnp.arange(16).reshape(1, 4, 4, 1)
+    expected = [[[0, 1, 4, 5], [2, 3, 6, 7]], [[8, 9, 12, 13], [10, 11, 14, 15]]]
+    np.testing.assert_array_equal(space_to_depth(x, 2)[0], expected)
+
+
+def test_depth_to_space_by_hand() -> None:
+    # Two channels of one pixel, times 2×2: each channel's four pixels are apart by its stride.
+    x = jnp.asarray([0, 10, 1, 11, 2, 12, 3, 13]).reshape(1, 1, 1, 8)
+    y = depth_to_space(x, 2)
+    np.testing.assert_array_equal(y[0, ..., 0], [[0, 1], [2, 3]])
+    np.testing.assert_array_equal(y[0, ..., 1], [[10, 11], [12, 13]])
+
+
+@pytest.mark.parametrize("factor", [2, 3, 4])
+def test_the_two_undo_each_other(factor: int) -> None:
+    x = normal(2, 3 * factor, 2 * factor, 5)
+    np.testing.assert_array_equal(depth_to_space(space_to_depth(x, factor), factor), x)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 5), (4, 3), (7, 6)])
+def test_upsampling_is_bilinear(size: tuple[int, int]) -> None:
+    x = normal(2, *size, 3)
+    wanted = jax.image.resize(x, (2, 2 * size[0], 2 * size[1], 3), "bilinear")
+    np.testing.assert_allclose(upsample2x(x), wanted, rtol=1e-6, atol=1e-6)
+
+
+def test_the_head_gives_finer_logits_by_a_convolution() -> None:
+    head = SubpixelHead(6, 2, factor=4, rngs=nnx.Rngs(0))
+    head.bias[...] = jnp.arange(32.0)
+    assert head(normal(2, 3, 5, 6)).shape == (2, 12, 20, 2)
+    # Of a map of zeros only the bias is left: class 0 gets the even numbers, row by row.
+    y = head(jnp.zeros((1, 1, 1, 6)))
+    np.testing.assert_array_equal(y[0, ..., 0], np.arange(0, 32, 2).reshape(4, 4))
+    np.testing.assert_array_equal(y[0, ..., 1], np.arange(1, 32, 2).reshape(4, 4))
