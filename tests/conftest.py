@@ -2,12 +2,22 @@
 
 import importlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import ModuleType
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import pytest
+
+
+@pytest.fixture(scope="module")
+def quick_compile() -> Iterator[None]:
+    """Lets XLA compile in half the time, to programs that run slower: for many small ones."""
+    import jax
+
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="session")

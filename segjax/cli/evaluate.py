@@ -41,7 +41,7 @@ class Options:
     model: str = "portrait"
     """Name or path of released weights, or an .onnx file."""
     pictures: Path | None = None
-    """Folder for contact sheets of the worst and the best pictures."""
+    """Folder for contact sheets of the worst and the best pictures, and of their outlines alone."""
 
 
 def main(options: Options) -> None:

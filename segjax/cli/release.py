@@ -3,13 +3,15 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+import tyro
 
 from segjax import weights
 from segjax.errors import SegjaxError
 from segjax.files import replacing
+from segjax.images import read_image, write_image
 from segjax.training.log import read as read_log
 
 FIGURES = ("images", "mean_iou", "median_iou", "dataset_iou", "boundary_f", "mad")
@@ -35,8 +37,11 @@ class Options:
     """Text in Markdown that the card begins with: purpose, data, licence, limits."""
     hardware: str
     """What it was trained on, in words."""
-    report: tuple[Path, ...] = ()
-    """Reports of `segjax evaluate`, a row of the card each; peers' beside ours."""
+    report: Annotated[tuple[Path, ...], tyro.conf.UseAppendAction] = ()
+    """A report of `segjax evaluate`, a row of the card; may be given several times, so that peers
+    stand beside ours."""
+    outlines: Path | None = None
+    """The picture `outlines.png` of `segjax evaluate --pictures`, for the card."""
 
 
 def main(options: Options) -> None:
@@ -46,6 +51,7 @@ def main(options: Options) -> None:
       SegjaxError: the run has no validated weights, or a file is missing or broken.
     """
     config = _read_json(options.run / "config.json")
+    reports = [_read_json(path) for path in options.report]
     released = weights.load(options.run / f"{config['name']}.safetensors", trainable=True)
     lines = read_log(options.run / "log.jsonl")
     licence = options.out / "LICENSE"
@@ -56,7 +62,9 @@ def main(options: Options) -> None:
         options.out / f"{config['name']}.safetensors", released.model, released.config, info
     )
     draw_curve(options.out / "curve.png", lines, config["data"]["batch_size"])
-    card = write_card(options, config, info, lines, [_read_json(path) for path in options.report])
+    if options.outlines:
+        write_image(options.out / "outlines.png", read_image(options.outlines))
+    card = write_card(options, config, info, lines, reports)
     with replacing(options.out / "README.md") as beside:
         beside.write_text(card)
     print(f"released to {options.out}: read {options.out / 'README.md'}")
@@ -92,6 +100,12 @@ def write_card(
     ]
     if reports:
         parts += ["## What it is worth", _table(reports)]
+    if options.outlines:
+        parts.append(
+            "The best (above) and the worst pictures of the first set, with their IoU: white was "
+            "found, red was missed, blue was taken for a person. The photographs themselves may "
+            "not be passed on.\n\n![Outlines of the best and worst cases](outlines.png)"
+        )
     return "\n\n".join(parts) + "\n"
 
 

@@ -74,8 +74,8 @@ def main(options: Options) -> None:
         covered.
     """
     if options.source == "list":
-        for index, name in list_cameras().items():
-            print(f"{index}  {name}")
+        lines = [f"{index}  {name}" for index, name in list_cameras().items()]
+        print("\n".join(lines) or "no camera found")
         return
     max_frames = options.max_frames
     if max_frames is None and options.source == "sample":

@@ -103,6 +103,9 @@ def write_pictures(
 ) -> None:
     """Writes the contact sheets `worst.png` and `best.png` of up to `count` pictures by IoU.
 
+    Beside them `outlines.png` shows the best (above) and worst as `error_map`s without a single
+    pixel of a photograph, for where those may not be published.
+
     `scores` are in the order of `pairs`. The few pictures shown are predicted once more, so that
     no set has to fit into memory.
 
@@ -116,6 +119,27 @@ def write_pictures(
             pixels, true = read_pair(*pairs[i])
             rows.append(contact_row(scores[i], pixels, true, predictor(pixels)))
         write_image(folder / f"{name}.png", contact_sheet(rows))
+    lines = []
+    half = max(1, count // 2)
+    for chosen in (order[::-1][:half], order[:half]):
+        cells = []
+        for i in chosen:
+            pixels, true = read_pair(*pairs[i])
+            cells.append(
+                _captioned(f"{scores[i].iou:.3f}", _fit(error_map(true, predictor(pixels))))
+            )
+        lines.append(np.concatenate(cells, axis=1))
+    write_image(folder / "outlines.png", np.concatenate(lines))
+
+
+def error_map(mask: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """What was found of a person, uint8 [H, W, 3]: white right, red missed, blue too much."""
+    found, wanted = alpha > 0.5, mask > 127
+    picture = np.zeros((*mask.shape, 3), np.uint8)
+    picture[found & wanted] = 255
+    picture[wanted & ~found] = _MISSED
+    picture[found & ~wanted] = _EXTRA
+    return picture
 
 
 def contact_row(s: Score, pixels: np.ndarray, mask: np.ndarray, alpha: np.ndarray) -> np.ndarray:
@@ -131,12 +155,7 @@ def contact_row(s: Score, pixels: np.ndarray, mask: np.ndarray, alpha: np.ndarra
     grey = [mask, np.rint(np.clip(alpha, 0, 1) * 255).astype(np.uint8)]
     cells = [pixels, *(cv2.cvtColor(g, cv2.COLOR_GRAY2RGB) for g in grey), overlay]
     row = np.concatenate([_fit(cell) for cell in cells], axis=1)
-    caption = np.zeros((_CAPTION, row.shape[1], 3), np.uint8)
-    text = f"{s.stem}   IoU {s.iou:.3f}   boundary F {s.boundary_f:.3f}"
-    cv2.putText(
-        caption, text, (4, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 255), 1, cv2.LINE_AA
-    )
-    return np.concatenate([caption, row])
+    return _captioned(f"{s.stem}   IoU {s.iou:.3f}   boundary F {s.boundary_f:.3f}", row)
 
 
 def contact_sheet(rows: Iterable[np.ndarray]) -> np.ndarray:
@@ -152,6 +171,14 @@ def contact_sheet(rows: Iterable[np.ndarray]) -> np.ndarray:
     columns = 2 if len(rows) > 1 else 1
     lines = [np.concatenate(rows[i : i + columns], axis=1) for i in range(0, len(rows), columns)]
     return np.concatenate(lines)
+
+
+def _captioned(text: str, pixels: np.ndarray) -> np.ndarray:
+    caption = np.zeros((_CAPTION, pixels.shape[1], 3), np.uint8)
+    cv2.putText(
+        caption, text, (4, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 255), 1, cv2.LINE_AA
+    )
+    return np.concatenate([caption, pixels])
 
 
 def _fit(pixels: np.ndarray) -> np.ndarray:

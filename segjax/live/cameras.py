@@ -32,8 +32,8 @@ if sys.platform == "linux":  # where permission has been checked before
     )
 else:
     _REFUSED = (
-        "another program uses it, or the system forbids it; "
-        "close other video programs, and allow camera access in the system's privacy settings"
+        "it is absent, in use by another program, or forbidden by the system; plug it in, close "
+        "other video programs, or allow camera access in the system's privacy settings"
     )
 
 

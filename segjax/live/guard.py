@@ -82,8 +82,8 @@ class Guard:
         say: Callable[[str], None] = print,
     ) -> None:
         self.covered: Counter[str] = Counter()
-        self.sizes: list[dict[str, list[int]]] = []
-        """(height, width) of the frames and masks that the step was prepared for."""
+        self.sizes: dict[tuple[int, int], tuple[int, int]] = {}
+        """(height, width) of the frames that the step was prepared for, and of their masks."""
         self._matting = matting
         self._background = background
         self._channels = 4 if background.kind == "transparent" else 3
@@ -99,14 +99,16 @@ class Guard:
         # Noted first: a step that cannot be prepared is not prepared again for every frame, but
         # called as it is, and what it makes of that is checked like everything.
         self._size = (height, width)
+        if (height, width) in self.sizes:  # compiled before; only the state starts anew
+            self._matting.prepare(height, width)
+            return
         self._say(
             f"preparing the model for {width}x{height}: compiling takes about 10 s the first time, "
             "and about 2 s when the compiled code is in the cache"
         )
         started_s = time.perf_counter()
         self._matting.prepare(height, width)
-        mask_size = self._matting.mask_size(height, width)
-        self.sizes.append({"frame": [height, width], "mask": list(mask_size)})
+        self.sizes[height, width] = self._matting.mask_size(height, width)
         self._say(f"ready after {time.perf_counter() - started_s:.1f} s")
 
     def __call__(self, frame: Frame, picture: np.ndarray | None) -> np.ndarray:

@@ -207,7 +207,9 @@ class Loop:
         report.dropped = self._frames.dropped
         report.covered = self._guard.covered.total()
         report.covered_because = dict(self._guard.covered)
-        report.sizes = self._guard.sizes
+        report.sizes = [
+            {"frame": list(frame), "mask": list(mask)} for frame, mask in self._guard.sizes.items()
+        ]
         return report
 
     @contextlib.contextmanager

@@ -1,5 +1,7 @@
 """A window on the screen, through OpenCV."""
 
+import functools
+import os
 import subprocess
 import sys
 from types import TracebackType
@@ -20,6 +22,8 @@ cv2.namedWindow("segjax")
 cv2.waitKey(1)
 cv2.destroyAllWindows()
 """
+
+_LOOK = cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL  # no tool bar
 
 _CLOSING_KEYS = {ord("q"), 27}  # 27 is Escape
 
@@ -64,6 +68,10 @@ class Window(Sink):
     title = "segjax (q to quit)"
 
     def __init__(self) -> None:
+        # Qt warns of fonts that OpenCV's windows do not use.
+        os.environ.setdefault(
+            "QT_LOGGING_RULES", "default.warning=false;qt.qpa.fonts.warning=false"
+        )
         check_display()
         self._shown = 0
         self._ended = False
@@ -80,7 +88,7 @@ class Window(Sink):
         if self._ended:
             return
         if not self._shown:
-            cv2.namedWindow(self.title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
+            cv2.namedWindow(self.title, _LOOK)
             cv2.resizeWindow(self.title, frame.pixels.shape[1], frame.pixels.shape[0])
         cv2.imshow(self.title, _bgr(frame.pixels))
         self._shown += 1
@@ -104,7 +112,12 @@ class Window(Sink):
 def _bgr(pixels: np.ndarray) -> np.ndarray:
     if pixels.shape[2] == 3:
         return cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
-    height, width = pixels.shape[:2]
-    board = np.where(np.add.outer(np.arange(height) // 16, np.arange(width) // 16) % 2, 150, 105)
-    alpha = pixels[..., 3:].astype(np.float32) / 255
-    return np.rint(pixels[..., 2::-1] * alpha + board[..., None] * (1 - alpha)).astype(np.uint8)
+    opacity = pixels[..., 3].astype(np.float32) * (1 / 255)
+    colours = cv2.cvtColor(pixels, cv2.COLOR_RGBA2BGR)
+    return cv2.blendLinear(colours, _chequerboard(*pixels.shape[:2]), opacity, 1 - opacity)
+
+
+@functools.lru_cache(maxsize=1)
+def _chequerboard(height: int, width: int) -> np.ndarray:
+    odd = np.add.outer(np.arange(height) // 16, np.arange(width) // 16) % 2
+    return np.repeat(np.where(odd, 150, 105).astype(np.uint8)[..., None], 3, axis=2)

@@ -72,7 +72,9 @@ def create_segmenter(
     for kind, name, known in (("encoder", encoder, ENCODERS), ("decoder", decoder, DECODERS)):
         if name not in known:
             raise ValueError(f"{kind}: got {name!r}; known are {', '.join(sorted(known))}")
-    rngs = nnx.Rngs(seed)
+    # Drawing by JAX's default generator compiles for two seconds a shape on a CPU, by this one for
+    # a quarter. Its numbers may differ from device to device, which start values may.
+    rngs = nnx.Rngs(jax.random.key(seed, impl="rbg"))
     body = ENCODERS[encoder](**(encoder_options or {}), rngs=rngs)
     top = DECODERS[decoder](body.out_channels, body.strides, **(decoder_options or {}), rngs=rngs)
     head = SubpixelHead(top.out_channels, classes, factor=top.stride, rngs=rngs)

@@ -12,6 +12,7 @@ from segjax.evaluation.report import (
     Score,
     contact_row,
     contact_sheet,
+    error_map,
     score,
     summarize,
     write_pictures,
@@ -141,3 +142,27 @@ def test_the_worst_come_first_on_one_sheet_and_the_best_on_the_other(tmp_path: P
     for name, levels in (("worst", [10, 130]), ("best", [250, 130])):
         sheet = read_image(tmp_path / "out" / f"{name}.png")
         assert sheet[-CELL // 2, CELL // 2 :: 4 * CELL, 0].tolist() == levels
+
+
+def test_an_error_map_tells_right_missed_and_too_much_apart():
+    mask = np.array([[255, 255, 0, 0]], np.uint8)
+    alpha = np.array([[1.0, 0.2, 0.9, 0.1]], np.float32)
+    white, red, blue, black = error_map(mask, alpha)[0].tolist()
+    assert (white, black) == ([255] * 3, [0] * 3)
+    assert red == [255, 0, 0]
+    assert blue[2] == max(blue) > 200
+
+
+def test_the_sheet_of_outlines_holds_no_pixel_of_a_photograph(tmp_path: Path):
+    """Two sets with equal masks and predictions but other pictures give the same bytes."""
+    sheets = []
+    for green in (3, 200):
+        folder = tmp_path / str(green)
+        mask = np.zeros((30, 40), np.uint8)
+        mask[10:, 10:30] = 255
+        pixels = np.dstack([mask, np.full_like(mask, green), np.full_like(mask, green)])
+        pair = write_pair(folder, "one", pixels, mask)
+        write_pictures(folder / "out", red_channel, [pair], [score(red_channel, *pair)], count=1)
+        sheets.append(read_image(folder / "out" / "outlines.png"))
+    assert (sheets[0] == sheets[1]).all()
+    assert (sheets[0] == 255).any()

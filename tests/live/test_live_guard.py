@@ -152,19 +152,20 @@ def test_a_live_source_is_covered_until_its_size_is_prepared() -> None:
         assert index < 1000
     assert matting.prepared == [(32, 48), (40, 24)]
     assert guard.covered == {"preparing": index}
-    assert guard.sizes == [
-        {"frame": [32, 48], "mask": [16, 24]},
-        {"frame": [40, 24], "mask": [20, 12]},
-    ]
+    assert guard.sizes == {(32, 48): (16, 24), (40, 24): (20, 12)}
 
 
 def test_other_sources_wait_for_a_new_size() -> None:
-    matting = FakeMatting()
-    guard = Guard(matting, Blur(), say=lambda _: None)
+    matting, said = FakeMatting(), []
+    guard = Guard(matting, Blur(), say=said.append)
     for index, size in enumerate([(32, 48), (40, 24), (40, 24), (32, 48)]):
         assert (guard(frame(index, size), None)[:, : size[1] // 2] == 9).all()
     assert matting.prepared == [(32, 48), (40, 24), (32, 48)]
     assert not guard.covered
+    assert [line.split(":")[0] for line in said if line.startswith("preparing")] == [
+        "preparing the model for 48x32",
+        "preparing the model for 24x40",
+    ]
 
 
 @pytest.mark.parametrize("live", [False, True])

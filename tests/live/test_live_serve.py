@@ -138,6 +138,8 @@ def test_cameras_are_listed(run: Serve, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(serve, "list_cameras", lambda: {0: "Webcam", 3: "Other"})
     code, said, _ = run("--source", "list")
     assert (code, said) == (0, "0  Webcam\n3  Other\n")
+    monkeypatch.setattr(serve, "list_cameras", dict)
+    assert run("--source", "list")[1] == "no camera found\n"
 
 
 def test_help_has_examples(run: Serve) -> None:

@@ -1,6 +1,7 @@
 """Sinks: what a file holds afterwards, and that a failed one leaves nothing."""
 
 import contextlib
+import os
 import resource
 import signal
 import subprocess
@@ -276,6 +277,22 @@ def test_pngs_are_numbered_and_lose_nothing(tmp_path: Path, channels: int) -> No
 
 
 # The window
+
+
+def test_opencv_is_loaded_before_pyav() -> None:
+    """Else OpenCV's first window hangs on Linux: both bring X11 libraries."""
+    program = (
+        "import sys, segjax.cli.serve; loaded = list(sys.modules); "
+        "print(loaded.index('cv2') < loaded.index('av'))"
+    )
+    child = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        check=True,
+    )
+    assert child.stdout == "True\n"
 
 
 class Screen:

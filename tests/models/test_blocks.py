@@ -18,6 +18,8 @@ from segjax.models.blocks import (
 )
 from segjax.models.segmenter import SubpixelHead
 
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
 RNG = np.random.default_rng(0)
 
 
@@ -74,17 +76,16 @@ def test_depthwise_on_a_cpu_is_the_grouped_convolution(
 ) -> None:
     x, kernel = normal(2, 7, 10, 4), normal(side, side, 1, 4)
 
-    def ours(x, kernel):
-        return depthwise_conv(x, kernel, stride=stride, dilation=dilation)
+    @jax.jit
+    def both(x, kernel):
+        ours, pull = jax.vjp(
+            lambda x, k: depthwise_conv(x, k, stride=stride, dilation=dilation), x, kernel
+        )
+        theirs, pull_theirs = jax.vjp(lambda x, k: grouped(x, k, stride, dilation), x, kernel)
+        return (ours, *pull(theirs)), (theirs, *pull_theirs(theirs))
 
-    def theirs(x, kernel):
-        return grouped(x, kernel, stride, dilation)
-
-    found, pull = jax.vjp(ours, x, kernel)
-    wanted, pull_wanted = jax.vjp(theirs, x, kernel)
-    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
-    for ours_back, theirs_back in zip(pull(found), pull_wanted(found), strict=True):
-        np.testing.assert_allclose(ours_back, theirs_back, rtol=1e-4, atol=1e-4)
+    for found, wanted in zip(*both(x, kernel), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("differentiated", [False, True])

@@ -1,0 +1,84 @@
+"""From a run to released weights with a model card."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from segjax import weights
+from segjax.cli import main
+from segjax.config import ModelConfig
+from segjax.files import write_json
+from segjax.images import read_image
+
+TINY = ModelConfig(
+    encoder="hybrid",
+    decoder="skip_aspp",
+    encoder_options={"widths": [8, 8, 8], "expanded": 8, "dilations": [1]},
+    decoder_options={"widths": [8, 8], "rates": [], "branch": 8},
+)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run: 40 steps of 4 pictures, half a second each."""
+    folder = tmp_path_factory.mktemp("run")
+    info = {"step": 20, "run": "tiny"}
+    weights.save(folder / "tiny.safetensors", weights.create_model(TINY), TINY, info)
+    write_json(folder / "config.json", {"name": "tiny", "steps": 40, "data": {"batch_size": 4}})
+    lines = [
+        {"step": 20, "loss": 0.9, "step_ms": 500.0, "images_per_s": 8.0},
+        {"step": 20, "val": {"mean_iou": 0.6125, "median_iou": 0.7}},
+        {"step": 40, "loss": 0.8, "step_ms": 500.0, "images_per_s": 8.0},
+        {"step": 40, "val": {"mean_iou": 0.5, "median_iou": 0.6}},
+    ]
+    (folder / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (folder / "about.md").write_text("# tiny\n\nFor tests.\n")
+    figures = {"mean_iou": 0.61249, "median_iou": 0.7, "dataset_iou": 0.8, "boundary_f": 0.5}
+    write_json(
+        folder / "val.json",
+        {"model": "runs/tiny.safetensors", "lists": ["a/val.txt", "webcam.txt"], "images": 1226}
+        | figures
+        | {"mad": 65.5},
+    )
+    return folder
+
+
+def release(run: Path, out: Path, *more: str) -> int | str | None:
+    arguments = ["release", "--run", str(run), "--out", str(out), "--hardware", "a machine"]
+    with pytest.raises(SystemExit) as ended:
+        main([*arguments, "--about", str(run / "about.md"), *more])
+    return ended.value.code
+
+
+def test_the_card_is_written_from_the_run_and_the_reports(run: Path, tmp_path: Path):
+    (tmp_path / "LICENSE").write_text("For tests only\nmore\n")
+    assert release(run, tmp_path, "--report", str(run / "val.json")) == 0
+    card = (tmp_path / "README.md").read_text()
+    assert card.startswith("# tiny\n\nFor tests.\n")
+    assert "20 of 40 steps of 4 pictures (80 pictures seen)" in card
+    assert "| 80 | 0.6125 | 0.7000 |" in card
+    assert (
+        "| tiny | val.txt ∩ webcam.txt | 1,226 | 0.612 | 0.700 | 0.800 | 0.500 | 65.500 |" in card
+    )
+    assert min(read_image(tmp_path / "curve.png").shape[:2]) > 200
+    before = weights.load(run / "tiny.safetensors")
+    after = weights.load(tmp_path / "tiny.safetensors")
+    x = np.random.default_rng(0).random((1, 32, 48, 3), np.float32)
+    assert (np.asarray(before.model(x)) == np.asarray(after.model(x))).all()
+    assert after.info["licence"] == "For tests only"
+
+
+def test_a_missing_run_is_one_line(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert release(tmp_path / "none", tmp_path / "out") == 2
+    assert "does not exist" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_broken_report_is_one_line(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    broken = tmp_path / "broken.json"
+    broken.write_text("{")
+    assert release(run, tmp_path / "out", "--report", str(broken)) == 2
+    assert "cannot be read as JSON" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
