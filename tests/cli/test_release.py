@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -65,7 +66,7 @@ def test_the_card_is_written_from_the_run_and_the_reports(run: Path, tmp_path: P
     assert min(read_image(tmp_path / "curve.png").shape[:2]) > 200
     before = weights.load(run / "tiny.safetensors")
     after = weights.load(tmp_path / "tiny.safetensors")
-    x = np.random.default_rng(0).random((1, 32, 48, 3), np.float32)
+    x = jnp.asarray(np.random.default_rng(0).random((1, 32, 48, 3), np.float32))
     assert (np.asarray(before.model(x)) == np.asarray(after.model(x))).all()
     assert after.info["licence"] == "For tests only"
 
