@@ -92,9 +92,10 @@ def _decode(path: Path) -> np.ndarray:
     buffer = np.frombuffer(data, np.uint8)
     try:
         pixels = cv2.imdecode(buffer, cv2.IMREAD_UNCHANGED)
-        if pixels is not None and pixels.ndim == 3 and pixels.shape[2] == 3:
+        if pixels is not None and (pixels.ndim == 2 or pixels.shape[2] == 3):
             # Read again, turned as EXIF says, which IMREAD_UNCHANGED leaves out.
-            pixels = cv2.imdecode(buffer, cv2.IMREAD_COLOR)
+            grey = pixels.ndim == 2
+            pixels = cv2.imdecode(buffer, cv2.IMREAD_ANYDEPTH if grey else cv2.IMREAD_COLOR)
     except cv2.error:
         pixels = None
     if pixels is None:

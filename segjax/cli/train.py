@@ -14,6 +14,7 @@ from segjax.errors import SegjaxError
 
 USAGE = """Trains a model from a config file, or goes on where the run in --workdir stopped.
 
+Examples:
     segjax train --config configs/portrait.py --workdir runs/portrait
     segjax train --config configs/portrait.py --steps 2000 --data.root ~/people
     segjax train --config configs/portrait.py --init portrait --workdir runs/more

@@ -20,7 +20,10 @@ class Effect:
       kind: "blur" the room, one "color", a "picture" given with every frame (image or video), or
         "transparent" (RGBA out).
       strength: of the blur, in (0, 1].
-      color: RGB, of "color".
+      color: RGB in 0..255, of "color".
+
+    Raises:
+      ValueError: a value is none of these.
     """
 
     kind: Literal["blur", "color", "picture", "transparent"]
@@ -28,8 +31,13 @@ class Effect:
     color: tuple[int, int, int] = (0, 0, 0)
 
     def __post_init__(self) -> None:
+        kinds = ("blur", "color", "picture", "transparent")
+        if self.kind not in kinds:
+            raise ValueError(f"kind: got {self.kind!r}; known are {', '.join(kinds)}")
         if not 0 < self.strength <= 1:
             raise ValueError(f"strength: got {self.strength}; it is above 0 and at most 1")
+        if len(self.color) != 3 or not all(0 <= value <= 255 for value in self.color):
+            raise ValueError(f"color: got {self.color}; it is three numbers from 0 to 255")
 
 
 def blurred_room(
@@ -47,8 +55,9 @@ def blurred_room(
       height: of the result.
       width: of the result.
     """
-    # Where a mask is soft the colours are mixed already: count only what is surely the room.
-    room = jnp.clip(1 - 2 * box(alpha, 1), 0, 1)[..., None]
+    # Where a mask is soft the colours are mixed already, and its edge may be a pixel or two off:
+    # count only what lies well outside.
+    room = jnp.clip(1 - 4 * box(alpha, 2), 0, 1)[..., None]
     weighted = jnp.concatenate([small * room, room], axis=-1)
     if min(alpha.shape) >= 2:
         weighted = _halve(weighted)

@@ -8,16 +8,17 @@ from jax import lax
 
 def box(x: jax.Array, radius: int) -> jax.Array:
     """The mean of the window of side 2 × `radius` + 1; edges repeat."""
-    side = 2 * radius + 1
-    for axis in (0, 1):
-        pad = [(0, 0)] * x.ndim
-        pad[axis] = (radius, radius)
-        padded = jnp.pad(x, pad, mode="edge")
-        total = lax.slice_in_dim(padded, 0, x.shape[axis], axis=axis)
-        for shift in range(1, side):
-            total = total + lax.slice_in_dim(padded, shift, shift + x.shape[axis], axis=axis)
-        x = total
-    return x * (1 / side**2)
+    side, (height, width), channels = 2 * radius + 1, x.shape[:2], x[0, 0].size
+    pad = [(radius, radius)] * 2 + [(0, 0)] * (x.ndim - 2)
+    # A row of pixels is one row of numbers: shifts along it are contiguous, whatever the channels.
+    rows = jnp.pad(x, pad, mode="edge").reshape(height + side - 1, -1)
+    total = rows[:height]
+    for shift in range(1, side):
+        total = total + rows[shift : shift + height]
+    rows, total = total, total[:, : width * channels]
+    for start in range(channels, side * channels, channels):
+        total = total + rows[:, start : start + width * channels]
+    return (total * (1 / side**2)).reshape(x.shape)
 
 
 def gaussian(x: jax.Array, sigma: float) -> jax.Array:

@@ -3,43 +3,69 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 
 def shrink(frame: jax.Array, height: int, width: int) -> jax.Array:
-    """Area-averages uint8 [H, W, C] to float32 [height, width, C] in [0, 1].
+    """Area-averages uint8 [H, W, C] to float32 [height, width, C] in [0, 1], exactly.
 
-    Whole cells are summed as integers first, rows before columns: a sum of contiguous rows is what
-    a CPU does fastest. What the whole factor leaves over is a small matrix product, exact to a
-    cell. Where a side grows instead, it is interpolated bilinearly.
+    Where a side grows instead, it is interpolated bilinearly.
     """
-    rows, columns = frame.shape[:2]
+    rows, columns, channels = frame.shape
     if rows < height or columns < width:
         small = frame.astype(jnp.float32) / 255
-        return jax.image.resize(small, (height, width, frame.shape[2]), "linear")
-    down, across = rows // height, columns // width
+        return jax.image.resize(small, (height, width, channels), "linear")
+    if rows % height == 0 and columns % width == 0:
+        return _average_cells(frame, rows // height, columns // width)
+    # Rows first: they are contiguous, and what is left to turn for the columns is small.
+    average = _average_rows(frame.reshape(rows, -1), height)
+    turned = average.reshape(height, columns, channels).swapaxes(0, 1)
+    average = _average_rows(turned.reshape(columns, -1), width)
+    return average.reshape(width, height, channels).swapaxes(0, 1) * (1 / 255)
+
+
+def _average_cells(frame: jax.Array, down: int, across: int) -> jax.Array:
+    """The means of cells of whole pixels, summed as integers, rows before columns."""
+    rows, columns, channels = frame.shape
     kind = jnp.uint16 if down * across * 255 < 2**16 else jnp.uint32
-    cells = frame[: rows // down * down].reshape(rows // down, down, columns, -1)
+    cells = frame.reshape(rows // down, down, columns, channels)
     sums = cells[:, 0].astype(kind)
     for row in range(1, down):
         sums = sums + cells[:, row]
-    sums = sums[:, : columns // across * across].reshape(
-        rows // down, columns // across, across, -1
-    )
+    sums = sums.reshape(rows // down, columns // across, across, channels)
     total = sums[:, :, 0]
     for column in range(1, across):
         total = total + sums[:, :, column]
-    small = total.astype(jnp.float32) * (1 / (255 * down * across))
-    if rows != down * height:
-        small = jnp.einsum("hr,rwc->hwc", _overlaps(rows, down, height), small)
-    if columns != across * width:
-        small = jnp.einsum("wr,hrc->hwc", _overlaps(columns, across, width), small)
-    return small
+    return total.astype(jnp.float32) * (1 / (255 * down * across))
 
 
-def _overlaps(size: int, factor: int, shrunk: int) -> np.ndarray:
-    """float32 [shrunk, size // factor]: the share of each cell in each output's interval."""
-    cells = np.arange(size // factor) * factor
-    starts = np.arange(shrunk) * (size / shrunk)
-    ends = np.minimum(starts[:, None] + size / shrunk, cells + factor)
-    shares = np.maximum(0, ends - np.maximum(starts[:, None], cells))
-    return (shares / shares.sum(1, keepdims=True)).astype(np.float32)
+def _average_rows(x: jax.Array, count: int) -> jax.Array:
+    """[n, m] → float32 [count, m]: the means of intervals of n / count rows.
+
+    An interval begins within a row, holds some whole ones, and ends within one of the next two.
+    """
+    step = x.shape[0] / count
+    whole = x.shape[0] // count - 1
+    first = np.arange(count) * x.shape[0] // count
+    head = first + 1 - np.arange(count) * step
+    rest = step - head - whole
+    shares = np.stack([head, np.clip(rest, 0, 1), np.clip(rest - 1, 0, 1)], 1) / step
+    kind = jnp.uint16 if x.dtype == jnp.uint8 and whole * 255 < 2**16 else jnp.float32
+
+    def row(at: jax.Array) -> jax.Array:
+        # Beyond the last row the index is clamped, and the share is 0.
+        return lax.dynamic_index_in_dim(x, at, keepdims=False).astype(jnp.float32)
+
+    def average(place: tuple[jax.Array, jax.Array]) -> jax.Array:
+        start, share = place
+        end = start + whole + 1
+        total = share[0] * row(start) + share[1] * row(end) + share[2] * row(end + 1)
+        if whole:
+            inside = lax.dynamic_slice_in_dim(x, start + 1, whole)
+            middle = inside[0].astype(kind)
+            for at in range(1, whole):
+                middle = middle + inside[at]
+            total = total + middle.astype(jnp.float32) * (1 / step)
+        return total
+
+    return lax.map(average, (jnp.asarray(first), jnp.asarray(shares, jnp.float32)))

@@ -6,28 +6,28 @@ import jax.numpy as jnp
 from segjax.matting.filters import box
 
 RADIUS = 2
-SOFTNESS = 1e-3
+SOFTNESS = 3e-4
 """Variance of brightness that counts as an edge (the guided filter's epsilon)."""
 
-LOWEST, HIGHEST = 0.05, 0.95
+LOWEST, HIGHEST = 0.2, 0.8
 """Alphas outside become exactly 0 and 1: a trace of the room is still the room."""
 
 
-def refine(alpha: jax.Array, small: jax.Array) -> jax.Array:
+def refine(alpha: jax.Array, planes: jax.Array) -> jax.Array:
     """Guided filter (He et al., 2013) of a mask by the picture's brightness, then firm ends.
 
     Args:
       alpha: float32 [h, w] in [0, 1].
-      small: float32 [h, w, 3] in [0, 1], the frame at the mask's size.
+      planes: float32 [3, h, w] in [0, 1], the picture's colours at the mask's size.
 
     Returns:
       float32 [h, w] in [0, 1].
     """
-    guide = small @ jnp.array([0.299, 0.587, 0.114], jnp.float32)
-    maps = jnp.stack([guide, alpha, guide * alpha, guide * guide], axis=-1)
-    mean_guide, mean_alpha, product, square = jnp.moveaxis(box(maps, RADIUS), -1, 0)
-    slope = (product - mean_guide * mean_alpha) / (square - mean_guide**2 + SOFTNESS)
+    guide = 0.299 * planes[0] + 0.587 * planes[1] + 0.114 * planes[2]
+    mean_guide, mean_alpha = box(guide, RADIUS), box(alpha, RADIUS)
+    covariance = box(guide * alpha, RADIUS) - mean_guide * mean_alpha
+    variance = box(guide * guide, RADIUS) - mean_guide * mean_guide
+    slope = covariance / (variance + SOFTNESS)
     offset = mean_alpha - slope * mean_guide
-    line = box(jnp.stack([slope, offset], axis=-1), RADIUS)
-    filtered = line[..., 0] * guide + line[..., 1]
+    filtered = box(slope, RADIUS) * guide + box(offset, RADIUS)
     return jnp.clip((filtered - LOWEST) / (HIGHEST - LOWEST), 0, 1)

@@ -1,5 +1,6 @@
 """A mask that holds still where the picture does."""
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -8,13 +9,15 @@ import jax.numpy as jnp
 from segjax.matting.filters import box
 
 STILL_SHARE = 0.12
-"""Of a new mask, where nothing moves: noise of the network is averaged over about 15 frames."""
+"""Of a new mask, where nothing moves: the network's noise is averaged over about 15 frames."""
 
-NOISE = 0.010
-"""Change of brightness (of 1), averaged over 3×3, that a still scene's noise may reach."""
+NOISE, MOTION = 0.012, 0.030
+"""Change of colour, averaged over 3×3 pixels, up to which nothing moves (a dim camera's noise
+stays below it), and from which the new mask counts fully: a hand must not trail."""
 
-MOTION = 0.030
-"""Change of brightness at which the new mask counts fully: a hand must not trail."""
+DOUBT, AGREEMENT = 0.3, 0.6
+"""What moves need not change the picture: a hand in front of a face. A change of the mask counts
+from the first, and fully from the second, once two masks in a row agree on it."""
 
 
 class State(NamedTuple):
@@ -22,44 +25,60 @@ class State(NamedTuple):
 
     Attributes:
       alpha: float32 [h, w], the mask given for the frame before.
-      luma: float32 [h, w], the brightness of the frame before.
+      planes: float32 [3, h, w], the picture that this mask belongs to: where the mask is a mean
+        over frames, so is the picture.
+      latest: float32 [h, w], the network's mask of the frame before.
       started: float32, 1 once there was a frame, 0 before.
     """
 
     alpha: jax.Array
-    luma: jax.Array
+    planes: jax.Array
+    latest: jax.Array
     started: jax.Array
 
 
 def empty_state(height: int, width: int) -> State:
     """The state before the first frame: whatever the first mask is, it counts fully."""
-    # Three buffers: the state is donated, and a buffer can be given away only once.
+    # Four buffers: the state is donated, and a buffer can be given away only once.
     size = (height, width)
-    return State(jnp.zeros(size), jnp.zeros(size), jnp.zeros(()))
+    return State(jnp.zeros(size), jnp.zeros((3, *size)), jnp.zeros(size), jnp.zeros(()))
 
 
-def smooth(state: State, alpha: jax.Array, small: jax.Array) -> tuple[State, jax.Array]:
+def smooth(state: State, alpha: jax.Array, planes: jax.Array) -> tuple[State, jax.Array]:
     """Mixes a mask into the one before: slowly where the picture is still, at once where it moves.
 
     The idea of the 1 € filter (Casiez et al., 2012), with the picture's own motion for its speed,
-    so that a mask that flickers over a still scene does not count as movement.
+    so that a mask that flickers over a still scene does not count as movement. Motion is measured
+    against the picture that the remembered mask belongs to: slow motion adds up until it shows.
 
     Args:
       state: of the frame before.
       alpha: float32 [h, w] in [0, 1], the network's mask of this frame.
-      small: float32 [h, w, 3] in [0, 1], the frame at the mask's size.
+      planes: float32 [3, h, w] in [0, 1], the frame's colours at the mask's size: shifting planes
+        takes a CPU half the time.
 
     Returns:
-      The new state, and the smoothed mask float32 [h, w]. A mask that is not finite is returned as
-      it is and forgotten: the next one starts anew.
+      The new state, and the smoothed mask float32 [h, w]. A mask that is not finite
+      makes it NaN and is forgotten: the next one starts anew.
     """
-    luma = small @ jnp.array([0.299, 0.587, 0.114], jnp.float32)
-    change = box(jnp.abs(luma - state.luma), 1)
-    # The edge of what moves lies between two of its pixels: look a little around.
-    change = box(change, 2)
-    moving = jnp.clip((change - NOISE) / (MOTION - NOISE), 0, 1)
-    share = jnp.maximum(STILL_SHARE + (1 - STILL_SHARE) * moving, 1 - state.started)
-    mixed = state.alpha + share * (alpha - state.alpha)
-    finite = jnp.isfinite(mixed).all()
-    kept = jnp.where(finite, mixed, 0)
-    return State(kept, luma, finite.astype(jnp.float32)), mixed
+    finite = jnp.isfinite(alpha)
+    clean, usable = jnp.where(finite, alpha, 0), finite.all()
+    # Means before magnitudes: noise cancels, motion does not. Then a look one pixel around, since
+    # the edge of what moves lies between two of its pixels.
+    red, green, blue = jnp.abs(jax.vmap(partial(box, radius=1))(planes - state.planes))
+    change = box(jnp.maximum(jnp.maximum(red, green), blue), 1)
+    now, before = clean - state.alpha, state.latest - state.alpha
+    agreed = jnp.maximum(jnp.minimum(now, before), -jnp.maximum(now, before))
+    free = jnp.maximum(_ramp(change, NOISE, MOTION), _ramp(agreed, DOUBT, AGREEMENT))
+    free = jnp.maximum(free, 1 - state.started)
+    share = STILL_SHARE + (1 - STILL_SHARE) * free
+    # A network that wavers around one half has nothing to say about a still scene.
+    trust = free + (1 - free) * (2 * clean - 1) ** 2
+    mixed = jnp.clip(state.alpha + share * trust * now, 0, 1)
+    picture = state.planes + share * (planes - state.planes)
+    state = State(mixed, picture, clean, usable.astype(jnp.float32))
+    return state, jnp.where(usable, mixed, jnp.nan)
+
+
+def _ramp(x: jax.Array, low: float, high: float) -> jax.Array:
+    return jnp.clip((x - low) / (high - low), 0, 1)

@@ -81,10 +81,12 @@ def _make_find_mask(model: Segmenter, smoothing: bool, refinement: bool) -> Call
         if alpha.shape != size:  # a tiny frame
             alpha = jax.image.resize(alpha, size, "linear")
             small = jax.image.resize(small, (*size, 3), "linear")
+        planes = jnp.moveaxis(small, -1, 0)
         if smoothing:
-            state, alpha = smooth(state, alpha, small)
+            state, alpha = smooth(state, alpha, planes)
+            planes = state.planes  # averaged like the mask: its noise does not move the edge
         if refinement:
-            alpha = refine(alpha, small)
+            alpha = refine(alpha, planes)
         return state, alpha, small
 
     return find_mask

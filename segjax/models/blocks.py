@@ -8,6 +8,9 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import lax
 
+BLOCK = 16
+"""Channels that a depthwise convolution takes at a time on a CPU: one vector of AVX-512."""
+
 
 class ConvNorm(nnx.Module):
     """Convolution → batch norm → ReLU, with SAME padding.
@@ -71,8 +74,9 @@ def conv(x: jax.Array, kernel: jax.Array, *, stride: int = 1, dilation: int = 1)
     whether a side is even or odd, as in PyTorch's models.
     """
     size = kernel.shape[0]
-    if size == 1 and stride == 1:
-        # As a matrix product: the gradient is 8 times faster on a CPU than a convolution's.
+    if size == 1 and stride == 1 and x.shape[0] > 1:
+        # As a matrix product: the gradient is 8 times faster on a CPU than a convolution's. One
+        # picture is inference, where XLA would hand its few rows to several threads at a loss.
         n, h, w, c = x.shape
         return (x.reshape(-1, c) @ kernel[0, 0]).reshape(n, h, w, -1)
     pad = dilation * (size - 1) // 2
@@ -94,6 +98,25 @@ def depthwise_conv(
     On a CPU XLA takes its slow path for grouped convolutions (10 to 70 times slower), so there it
     is a sum of shifted products; on GPU and TPU it is the convolution. Same weights, same result.
     """
+    channels = x.shape[-1]
+
+    def blocked(x: jax.Array, kernel: jax.Array) -> jax.Array:
+        if x.shape[0] > 1 or channels % BLOCK:
+            return shifted(x, kernel)
+        # One picture: twice as fast a few channels at a time, whose pixels and weights then stay
+        # in the processor's nearest cache. A batch gains nothing, and its gradient would suffer.
+
+        def one_block(block: jax.Array, out: jax.Array) -> jax.Array:
+            part, weights = (
+                lax.dynamic_slice_in_dim(a, block * BLOCK, BLOCK, axis=3) for a in (x, kernel)
+            )
+            return lax.dynamic_update_slice_in_dim(
+                out, shifted(part, weights), block * BLOCK, axis=3
+            )
+
+        n, h, w, _ = x.shape
+        out = jnp.zeros((n, -(-h // stride), -(-w // stride), channels), x.dtype)
+        return lax.fori_loop(0, channels // BLOCK, one_block, out)
 
     def shifted(x: jax.Array, kernel: jax.Array) -> jax.Array:
         size = kernel.shape[0]
@@ -117,10 +140,10 @@ def depthwise_conv(
             padding=((pad, pad), (pad, pad)),
             rhs_dilation=(dilation, dilation),
             dimension_numbers=("NHWC", "HWIO", "NHWC"),
-            feature_group_count=x.shape[-1],
+            feature_group_count=channels,
         )
 
-    return lax.platform_dependent(x, kernel, cpu=shifted, default=grouped)
+    return lax.platform_dependent(x, kernel, cpu=blocked, default=grouped)
 
 
 class ResidualBlock(nnx.Module):

@@ -1,5 +1,6 @@
 """Checkpoints: everything that a run needs to go on as if it had never stopped."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -18,23 +19,28 @@ class Checkpoints:
     the state and a table of plain values.
 
     Raises:
-      SegjaxError: the folder cannot be made.
+      SegjaxError: the folder cannot be made, or a checkpoint in it is damaged.
     """
 
     def __init__(self, folder: Path | str, *, keep: int):
         policies = ocp.checkpoint_managers
-        kept = [
-            policies.LatestN(n=keep),
-            policies.BestN(get_metric_fn=lambda metrics: metrics["mean_iou"], n=1),
-        ]
+        best = policies.BestN(get_metric_fn=_mean_iou, n=1, keep_checkpoints_without_metrics=False)
         options = ocp.CheckpointManagerOptions(
-            preservation_policy=policies.AnyPreservationPolicy(kept),
+            preservation_policy=policies.AnyPreservationPolicy([policies.LatestN(n=keep), best]),
+            best_fn=_mean_iou,  # without it metrics are not written, and forgotten at a restart
             enable_async_checkpointing=False,
         )
+        # It logs tracebacks of what is said below in one line.
+        logging.getLogger("absl").setLevel(logging.CRITICAL)
         try:
             self._manager = ocp.CheckpointManager(Path(folder).absolute(), options=options)
         except OSError as error:
             raise SegjaxError(cannot_write(folder, error)) from error
+        except ValueError as error:
+            raise SegjaxError(
+                f"cannot read the checkpoints in {folder} ({_first_line(error)}); one is damaged; "
+                "remove the newest to go on from an older one, or choose another --workdir"
+            ) from error
 
     def newest(self) -> int | None:
         """The newest checkpoint's step; None if there is none."""
@@ -59,8 +65,8 @@ class Checkpoints:
             self._manager.wait_until_finished()
         except (OSError, ValueError) as error:
             raise SegjaxError(
-                f"cannot write the checkpoint of step {step}: {error}; earlier ones are whole; "
-                "free some space and run the same command again"
+                f"cannot write the checkpoint of step {step}: {_first_line(error)}; earlier ones "
+                "are whole; free some space and run the same command again"
             ) from error
 
     def restore(self, like: TrainState) -> tuple[TrainState, dict[str, Any]] | None:
@@ -82,14 +88,21 @@ class Checkpoints:
                 ),
             )
         except Exception as error:  # orbax raises whatever its storage layer does
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise SegjaxError(
                 f"cannot read the checkpoint of step {step} in {self._manager.directory} "
-                f"({reason}); it is damaged or of another network; remove that folder's {step}/ "
-                "to go on from an older one, or choose another --workdir"
+                f"({_first_line(error)}); it is damaged or of another network; remove that "
+                f"folder's {step}/ to go on from an older one, or choose another --workdir"
             ) from error
         return TrainState(**restored["state"]), restored["position"]
 
     def close(self) -> None:
         """Waits for what is being written."""
         self._manager.close()
+
+
+def _mean_iou(metrics: Any) -> float:
+    return metrics["mean_iou"]
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0] or type(error).__name__

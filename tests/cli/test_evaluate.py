@@ -56,7 +56,11 @@ def test_the_report_has_its_keys_and_figures(data: Path, tmp_path: Path, capsys)
     assert got["mad"] == pytest.approx(1000 * 0.25 / 2, abs=20)
     assert (got["model"], got["data"]) == (str(MEAN), str(data))
     assert got["lists"] == ["val.txt", "webcam.txt"]
-    assert sorted(p.name for p in pictures.iterdir()) == ["best.png", "worst.png"]
+    assert sorted(p.name for p in pictures.iterdir()) == [
+        "best.png",
+        "outlines.png",
+        "worst.png",
+    ]
     shown = capsys.readouterr().out
     assert "mean_iou" in shown
     assert str(report) in shown.replace("\n", "")

@@ -44,6 +44,14 @@ def grouped(x: jax.Array, kernel: jax.Array, stride: int, dilation: int) -> jax.
 # --- convolutions ---------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_convolution_of_one_pixel_mixes_channels(count: int) -> None:
+    x, kernel = normal(count, 3, 5, 4), normal(1, 1, 4, 6)
+    wanted = np.einsum("nhwc,cf->nhwf", x, kernel[0, 0])
+    np.testing.assert_allclose(conv(x, kernel), wanted, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(conv(x, kernel, stride=2), wanted[:, ::2, ::2], rtol=1e-5, atol=1e-5)
+
+
 def test_a_dilated_convolution_by_hand() -> None:
     # One bright pixel in the middle of 5×5: a kernel of dilation 2 spreads its nine numbers,
     # turned by 180 degrees, over the corners, the middles of the sides and the centre.
@@ -68,13 +76,14 @@ def test_a_stride_samples_the_even_pixels_of_any_size(size: tuple[int, int]) -> 
     )
 
 
+@pytest.mark.parametrize("shape", [(2, 7, 10, 4), (1, 7, 10, 32)], ids=["batch", "picture"])
 @pytest.mark.parametrize("dilation", [1, 2])
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("side", [3, 5])
 def test_depthwise_on_a_cpu_is_the_grouped_convolution(
-    side: int, stride: int, dilation: int
+    side: int, stride: int, dilation: int, shape: tuple[int, ...]
 ) -> None:
-    x, kernel = normal(2, 7, 10, 4), normal(side, side, 1, 4)
+    x, kernel = normal(*shape), normal(side, side, 1, shape[-1])
 
     @jax.jit
     def both(x, kernel):
@@ -94,7 +103,7 @@ def test_depthwise_is_a_convolution_on_cuda_and_tpu_alone(differentiated: bool) 
         return depthwise_conv(x, kernel, dilation=2).sum()
 
     traced = jax.jit(jax.grad(f, (0, 1)) if differentiated else f).trace(
-        normal(1, 8, 8, 4), normal(3, 3, 1, 4)
+        normal(1, 8, 8, 16), normal(3, 3, 1, 16)
     )
 
     def convolutions(platform: str) -> int:

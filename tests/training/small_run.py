@@ -1,6 +1,6 @@
 """A run of seconds; as a script, in a process of its own that can be killed or have more devices.
 
-python small_run.py WORKDIR CACHE STEPS [STEP]    STEP: killed while it writes that checkpoint
+python small_run.py WORKDIR CACHE [STEP]    STEP: killed while it writes that checkpoint
 """
 
 import os
@@ -59,10 +59,8 @@ def kill_while_writing(step: int) -> None:
 
 
 if __name__ == "__main__":
-    import dataclasses
-
-    workdir, cache, steps, *kill = sys.argv[1:]
+    workdir, cache, *kill = sys.argv[1:]
     compile_little(Path(cache))
     if kill:
         kill_while_writing(int(kill[0]))
-    train(dataclasses.replace(CONFIG, steps=int(steps)), Path(workdir), TRAIN, VAL)
+    train(CONFIG, Path(workdir), TRAIN, VAL)

@@ -31,8 +31,12 @@ Change = dict[str, Any]
 
 @pytest.fixture(scope="module", autouse=True)
 def cache(quick_compile: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Each program is compiled once for all runs of these tests."""
+    """Each program is compiled once for all runs of these tests, in all their processes.
+
+    Programs that other tests compiled with other settings are forgotten: they round otherwise.
+    """
     folder = tmp_path_factory.mktemp("cache")
+    jax.clear_caches()
     small_run.compile_little(folder)
     compilation_cache.reset_cache()
     yield folder
@@ -54,6 +58,10 @@ def curve(workdir: Path) -> list[tuple[int, Any]]:
         (line["step"], line.get("val") or [line[name] for name in ("loss", "bce", "grad_norm")])
         for line in read(workdir / "log.jsonl")
     ]
+
+
+def numbers(tree: Any) -> list[bytes]:
+    return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(tree)]
 
 
 def changed(change: Change, config: TrainConfig = CONFIG) -> TrainConfig:
@@ -92,26 +100,25 @@ def test_a_run_learns_and_leaves_what_it_says(whole: Path) -> None:
     assert read_image(whole / "pictures" / "step_0000012.png").shape[0] == len(VAL) * 164
 
 
-def test_the_seed_decides_the_curve(whole: Path, tmp_path: Path) -> None:
-    loop.train(changed({"seed": 1, "eval_every": 12}), tmp_path, TRAIN, VAL)
-    assert curve(tmp_path)[0] != curve(whole)[0]
-
-
 # --- stopping and going on ------------------------------------------------------------------
 
 
 def test_a_killed_run_goes_on_as_if_nothing_had_been(
     whole: Path, tmp_path: Path, cache: Path
 ) -> None:
-    done = script(tmp_path, tmp_path / "run", cache, CONFIG.steps, 8)
+    done = script(tmp_path, tmp_path / "run", cache, 8)
     assert done.returncode == -signal.SIGKILL, done.stderr[-2000:]
     assert curve(tmp_path / "run")[-1][0] == 8
     assert Checkpoints(tmp_path / "run" / "checkpoints", keep=1).newest() == 6
 
     loop.train(CONFIG, tmp_path / "run", TRAIN, VAL)
     assert curve(tmp_path / "run") == curve(whole)
-    released = [(folder / "small.safetensors").read_bytes() for folder in (tmp_path / "run", whole)]
-    assert released[0] == released[1]
+    found, wanted = (
+        weights.load(folder / "small.safetensors", trainable=True)
+        for folder in (tmp_path / "run", whole)
+    )
+    assert found.info == wanted.info
+    assert numbers(split(found.model)) == numbers(split(wanted.model))
 
 
 def test_sigterm_writes_a_checkpoint_and_says_so(
@@ -242,13 +249,12 @@ def test_a_model_that_cannot_be_built_is_named(tmp_path: Path) -> None:
 
 
 def test_four_devices_give_the_curve_of_one(whole: Path, tmp_path: Path, cache: Path) -> None:
-    # The learning rate depends on the number of steps, so one device runs three as well.
-    done = script(tmp_path, tmp_path / "four", cache, 3, devices=4)
-    assert done.returncode == 0, done.stderr[-2000:]
-    loop.train(changed({"steps": 3}), tmp_path / "one", TRAIN, VAL)
-    four, one = curve(tmp_path / "four"), curve(tmp_path / "one")
-    assert len(one) == 4
-    for (_, found), (_, wanted) in zip(four[:3], one[:3], strict=True):
+    # Three steps are enough: later ones would grow what little the order of sums makes differ.
+    done = script(tmp_path, tmp_path / "four", cache, 4, devices=4)
+    assert done.returncode == -signal.SIGKILL, done.stderr[-2000:]
+    four = curve(tmp_path / "four")
+    assert len(four) == 4
+    for (_, found), (_, wanted) in zip(four[:3], curve(whole), strict=False):
         np.testing.assert_allclose(found, wanted, rtol=1e-4)
 
 
@@ -263,26 +269,24 @@ def test_the_average_has_a_short_memory_at_first() -> None:
         "mask": jnp.asarray(np.stack([TRAIN[i]["mask"][:32, :48] for i in range(4)])),
     }
 
-    def numbers(tree: Any) -> list[np.ndarray]:
+    def leaves(tree: Any) -> list[np.ndarray]:
         return [np.array(leaf) for leaf in jax.tree.leaves(tree)]
 
     for done, decay in ((0, 1 / 10), (1, 2 / 11), (2, 3 / 12), (1_000_000, 0.999)):
         state = state._replace(step=jnp.asarray(done, jnp.int32))
-        before = numbers(state.average)
+        before = leaves(state.average)
         state, _ = step(state, batch)
-        now = numbers((state.params, state.stats))
-        for average, old, new in zip(numbers(state.average), before, now, strict=True):
+        now = leaves((state.params, state.stats))
+        for average, old, new in zip(leaves(state.average), before, now, strict=True):
             np.testing.assert_allclose(average, decay * old + (1 - decay) * new, 1e-5, 1e-6)
 
 
-def test_a_run_starts_from_released_weights(whole: Path, tmp_path: Path) -> None:
+def test_a_run_starts_from_released_weights(whole: Path) -> None:
     init = whole / "small.safetensors"
-    still = {"init": str(init), "steps": 1, "optimizer.learning_rate": 0.0, "model.seed": 7}
-    loop.train(changed(still), tmp_path, TRAIN, VAL)
-    start, end = (weights.load(path, trainable=True).model for path in (init, tmp_path / init.name))
-    pairs = zip(jax.tree.leaves(split(start)[0]), jax.tree.leaves(split(end)[0]), strict=True)
-    for before, after in pairs:
-        np.testing.assert_allclose(after, before, rtol=1e-6)
+    start = loop._create_model(changed({"init": str(init), "model.seed": 7}))
+    released = weights.load(init, trainable=True).model
+    assert numbers(split(start)) == numbers(split(released))
+    assert start.encoder.stem.norm is not None
 
 
 def test_a_run_does_not_start_from_weights_of_another_network(whole: Path, tmp_path: Path) -> None:
@@ -307,7 +311,8 @@ def test_kernels_alone_decay() -> None:
     optimizer = create_optimizer(config, 100)
     params = {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}
     zeros = jax.tree.map(jnp.zeros_like, params)
-    updates: Any = optimizer.update(zeros, optimizer.init(params), params)[0]
+    update = jax.jit(lambda gradients: optimizer.update(gradients, optimizer.init(params), params))
+    updates = update(zeros)[0]
     np.testing.assert_allclose(updates["kernel"], -0.01 * 0.5, rtol=1e-5)
     np.testing.assert_array_equal(updates["bias"], 0)
 
