@@ -117,8 +117,11 @@ def measure(threads: int, runs: int, model: str, peer: str) -> dict[str, Any]:
     small = rng.random((1, 144, 256, 3), np.float32)
     alpha = cv2.resize(rng.random((9, 16), np.float32), (256, 144))
 
-    graph, params = nnx.split(released.model)
-    network = jax.jit(lambda params, x: nnx.merge(graph, params)(x))
+    graph, state = nnx.split(released.model)
+    # A plain list on the device, as the step has it: JAX checks its arguments at every call.
+    leaves, form = jax.tree.flatten(state)
+    params = jax.device_put(leaves)
+    network = jax.jit(lambda params, x: nnx.merge(graph, jax.tree.unflatten(form, params))(x))
     matting = Matting(released, Effect("picture"))
     on_device = [jax.device_put(x) for x in (frames[0], alpha, background)]
     blend = jax.jit(upsample_blend)
