@@ -1,5 +1,6 @@
 """The size at which a network sees a picture."""
 
+import functools
 import math
 
 AREA = 144 * 256
@@ -9,6 +10,7 @@ MULTIPLE = 16
 """Sides of the network's input are multiples of this: the encoder halves four times."""
 
 
+@functools.cache
 def network_size(
     height: int, width: int, *, area: int = AREA, multiple: int = MULTIPLE
 ) -> tuple[int, int]:

@@ -1,5 +1,8 @@
 """A frame of bytes → the small float picture that the network sees."""
 
+import functools
+import operator
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -28,15 +31,28 @@ def _average_cells(frame: jax.Array, down: int, across: int) -> jax.Array:
     """The means of cells of whole pixels, summed as integers, rows before columns."""
     rows, columns, channels = frame.shape
     kind = jnp.uint16 if down * across * 255 < 2**16 else jnp.uint32
-    cells = frame.reshape(rows // down, down, columns, channels)
-    sums = cells[:, 0].astype(kind)
-    for row in range(1, down):
-        sums = sums + cells[:, row]
-    sums = sums.reshape(rows // down, columns // across, across, channels)
-    total = sums[:, :, 0]
-    for column in range(1, across):
-        total = total + sums[:, :, column]
-    return total.astype(jnp.float32) * (1 / (255 * down * across))
+
+    used = (columns - across + 1) * channels
+
+    # Both are loops, because XLA would otherwise do each step anew for every use of the next one.
+    def sums(cells: jax.Array) -> jax.Array:
+        """uint8 [1, down, n] → [1, n]: the sum of the cell that begins at each place.
+
+        The first axis is there for XLA, which vectorises this over two axes but not over one.
+        """
+        total = _sum([cells[:, at].astype(kind) for at in range(down)])
+        total = _sum([total[:, at * channels :][:, :used] for at in range(across)])
+        return jnp.pad(total, ((0, 0), (0, columns * channels - used)))
+
+    def means(row: jax.Array) -> jax.Array:
+        cells = row.reshape(columns // across, -1)[:, :channels]
+        return cells.astype(jnp.float32) * (1 / (255 * down * across))
+
+    return lax.map(means, lax.map(sums, frame.reshape(rows // down, 1, down, -1)))
+
+
+def _sum(parts: list[jax.Array]) -> jax.Array:
+    return functools.reduce(operator.add, parts)
 
 
 def _average_rows(x: jax.Array, count: int) -> jax.Array:

@@ -9,8 +9,9 @@ RADIUS = 2
 SOFTNESS = 3e-4
 """Variance of brightness that counts as an edge (the guided filter's epsilon)."""
 
-LOWEST, HIGHEST = 0.2, 0.8
-"""Alphas outside become exactly 0 and 1: a trace of the room is still the room."""
+LOWEST, HIGHEST = 0.25, 0.75
+"""Alphas outside become exactly 0 and 1: a trace of the room is still the room, and a network in
+doubt is mostly wrong about both."""
 
 
 def refine(alpha: jax.Array, planes: jax.Array) -> jax.Array:

@@ -67,7 +67,8 @@ def make_mask_step(
 
 
 def _make_find_mask(model: Segmenter, smoothing: bool, refinement: bool) -> Callable[..., Any]:
-    graph, _ = nnx.split(model)
+    graph, state = nnx.split(model)
+    form = jax.tree.structure(state)
 
     def find_mask(
         params: Any, state: State, frame: jax.Array
@@ -75,7 +76,8 @@ def _make_find_mask(model: Segmenter, smoothing: bool, refinement: bool) -> Call
         """Frame → (state, alpha [h, w], the frame at that size float32 [h, w, 3])."""
         height, width = frame.shape[:2]
         small = shrink(frame, *network_size(height, width))
-        logits = nnx.merge(graph, params)(small[None])[0, ..., 0]
+        network = nnx.merge(graph, jax.tree.unflatten(form, jax.tree.leaves(params)))
+        logits = network(small[None])[0, ..., 0]
         alpha = jax.nn.sigmoid(logits)
         size = mask_size(height, width)
         if alpha.shape != size:  # a tiny frame

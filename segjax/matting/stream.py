@@ -3,12 +3,15 @@
 import dataclasses
 from typing import TYPE_CHECKING
 
+import jax
 import numpy as np
 from flax import nnx
 
 from segjax.matting.effects import Effect
 from segjax.matting.smoothing import State, empty_state
 from segjax.matting.step import make_mask_step, make_step, mask_size
+from segjax.memory import keep_freed_memory
+from segjax.models import Segmenter
 
 if TYPE_CHECKING:
     from segjax.weights import Released
@@ -45,7 +48,7 @@ class Matting:
         smoothing: bool = True,
         refinement: bool = True,
     ):
-        self._params = nnx.split(released.model)[1]
+        self._params = _parameters(released.model)
         self._step = make_step(released.model, effect, smoothing=smoothing, refinement=refinement)
         self._effect = effect
         self._states = _States()
@@ -77,7 +80,7 @@ class AlphaClip:
     """Masks of a clip's frames at full size, each smoothed by those before it."""
 
     def __init__(self, released: "Released", *, smoothing: bool = True, refinement: bool = True):
-        self._params = nnx.split(released.model)[1]
+        self._params = _parameters(released.model)
         self._step = make_mask_step(released.model, smoothing=smoothing, refinement=refinement)
         self._states = _States()
 
@@ -91,6 +94,12 @@ class AlphaClip:
         state, alpha = self._step(self._params, state, pixels)
         self._states.keep(state)
         return np.array(alpha)
+
+
+def _parameters(model: Segmenter) -> list[jax.Array]:
+    """What the step is given at every call: a plain list on the device, checked fastest by JAX."""
+    keep_freed_memory()
+    return jax.device_put(jax.tree.leaves(nnx.split(model)[1]))
 
 
 class _States:

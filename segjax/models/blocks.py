@@ -11,6 +11,29 @@ from jax import lax
 BLOCK = 16
 """Channels that a depthwise convolution takes at a time on a CPU: one vector of AVX-512."""
 
+WINOGRAD_X = (
+    (4, 0, -5, 0, 1, 0),
+    (0, -4, -4, 1, 1, 0),
+    (0, 4, -4, -1, 1, 0),
+    (0, -2, -1, 2, 1, 0),
+    (0, 2, -1, -2, 1, 0),
+    (0, 4, 0, -5, 0, 1),
+)
+WINOGRAD_KERNEL = (
+    (1 / 4, 0, 0),
+    (-1 / 6, -1 / 6, -1 / 6),
+    (-1 / 6, 1 / 6, -1 / 6),
+    (1 / 24, 1 / 12, 1 / 6),
+    (1 / 24, -1 / 12, 1 / 6),
+    (0, 0, 1),
+)
+WINOGRAD_OUT = (
+    (1, 1, 1, 1, 1, 0),
+    (0, 1, -1, 2, -2, 0),
+    (0, 1, 1, 4, 4, 0),
+    (0, 1, -1, 8, -8, 1),
+)
+
 
 class ConvNorm(nnx.Module):
     """Convolution → batch norm → ReLU, with SAME padding.
@@ -80,14 +103,48 @@ def conv(x: jax.Array, kernel: jax.Array, *, stride: int = 1, dilation: int = 1)
         n, h, w, c = x.shape
         return (x.reshape(-1, c) @ kernel[0, 0]).reshape(n, h, w, -1)
     pad = dilation * (size - 1) // 2
-    return lax.conv_general_dilated(
-        x,
-        kernel,
-        window_strides=(stride, stride),
-        padding=((pad, pad), (pad, pad)),
-        rhs_dilation=(dilation, dilation),
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-    )
+
+    def direct(x: jax.Array, kernel: jax.Array) -> jax.Array:
+        return lax.conv_general_dilated(
+            x,
+            kernel,
+            window_strides=(stride, stride),
+            padding=((pad, pad), (pad, pad)),
+            rhs_dilation=(dilation, dilation),
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        )
+
+    if (x.shape[0], size, stride, dilation) == (1, 3, 1, 1) and min(kernel.shape[2:]) >= 48:
+        return lax.platform_dependent(x, kernel, cpu=_winograd, default=direct)
+    return direct(x, kernel)
+
+
+def _winograd(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """A 3×3 convolution of many channels in half the multiplications, exact to about 1e-5.
+
+    Lavin and Gray, 2016: F(4, 3) along each row, so six products give four pixels instead of
+    twelve. The sums before and after are worth it where channels are many.
+    """
+    n, h, w, _ = x.shape
+    padded = jnp.pad(x, ((0, 0), (0, 0), (1, 1 + -w % 4), (0, 0)))
+    pixels = [padded[:, :, at : at + w + -w % 4 : 4] for at in range(6)]
+    products = [
+        lax.conv_general_dilated(
+            _mixed(x_weights, pixels),
+            _mixed(kernel_weights, [kernel[:, at : at + 1] for at in range(3)]),
+            window_strides=(1, 1),
+            padding=((1, 1), (0, 0)),
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        )
+        for x_weights, kernel_weights in zip(WINOGRAD_X, WINOGRAD_KERNEL, strict=True)
+    ]
+    out = jnp.stack([_mixed(weights, products) for weights in WINOGRAD_OUT], axis=3)
+    return out.reshape(n, h, -1, kernel.shape[3])[:, :, :w]
+
+
+def _mixed(weights: tuple[float, ...], parts: list[jax.Array]) -> jax.Array:
+    terms = [weight * part for weight, part in zip(weights, parts, strict=True) if weight]
+    return functools.reduce(operator.add, terms)
 
 
 def depthwise_conv(

@@ -7,6 +7,9 @@ from jax import lax
 
 from segjax_kernels.upsample_blend import reference
 
+BAND = 16
+"""Rows of the frame that are blended at a time."""
+
 
 def upsample_blend(frame: jax.Array, alpha: jax.Array, background: jax.Array) -> jax.Array:
     """See `api.upsample_blend`."""
@@ -44,13 +47,24 @@ def _in_integers(frame: jax.Array, alpha: jax.Array, background: jax.Array) -> j
     # A loop, because XLA would otherwise fuse this into the blend and widen for every frame row.
     wide = lax.map(widen, pairs)
 
-    down = np.rint(down * 256).astype(np.uint16)[:, None]
-    above, below = wide[rows].astype(jnp.uint16), wide[rows + 1].astype(jnp.uint16)
-    front = (above * (256 - down) + below * down + 128) >> 8
+    rows, down = jnp.asarray(rows), jnp.asarray(np.rint(down * 256).astype(np.uint16)[:, None])
     if background.ndim == 1:
-        background = background[np.tile(np.arange(3), width)]
-    else:
-        background = background.reshape(height, width * 3)
-    frame = frame.reshape(height, width * 3)
-    total = frame.astype(jnp.uint16) * front + background.astype(jnp.uint16) * (255 - front) + 128
-    return ((total + (total >> 8)) >> 8).astype(jnp.uint8).reshape(height, width, 3)
+        background = jnp.broadcast_to(background[np.tile(np.arange(3), width)], (height, width * 3))
+    front, back = frame.reshape(height, -1), background.reshape(height, -1)
+    size = min(BAND, height)
+
+    def blend(band, out):
+        # The last band overlaps the one before: bands are of one size, heights are not.
+        start = jnp.minimum(band * size, height - size)
+        pixels, behind, above, weight = (
+            lax.dynamic_slice_in_dim(x, start, size) for x in (front, back, rows, down)
+        )
+        first, second = wide[above].astype(jnp.uint16), wide[above + 1].astype(jnp.uint16)
+        share = (first * (256 - weight) + second * weight + 128) >> 8
+        total = pixels.astype(jnp.uint16) * share + behind.astype(jnp.uint16) * (255 - share) + 128
+        mixed = ((total + (total >> 8)) >> 8).astype(jnp.uint8)
+        return lax.dynamic_update_slice_in_dim(out, mixed, start, axis=0)
+
+    # In bands, because for a whole frame XLA looks the rows of the mask up anew for each byte.
+    out = lax.fori_loop(0, -(-height // size), blend, jnp.zeros_like(front))
+    return out.reshape(height, width, 3)

@@ -1,0 +1,84 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from matting_fakes import disc
+
+from segjax.matting import Effect
+from segjax.matting.effects import blurred_room
+
+BLUR = jax.jit(blurred_room, static_argnums=(2, 3, 4))
+RED, BLUE = (1, 0, 0), (0, 0, 1)
+
+
+def room(small, alpha, strength=0.5, size=(96, 128)):
+    small, alpha = jnp.asarray(small, jnp.float32), jnp.asarray(alpha, jnp.float32)
+    return np.asarray(BLUR(small, alpha, strength, *size))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"kind": "blurr"}, r"kind: got 'blurr'; known are blur, color, picture, transparent"),
+        ({"kind": "blur", "strength": 0.0}, r"strength: got 0.0; it is above 0 and at most 1"),
+        ({"kind": "blur", "strength": 1.5}, r"strength: got 1.5; it is above 0 and at most 1"),
+        ({"kind": "blur", "strength": float("nan")}, r"strength: got nan; it is above 0"),
+        ({"kind": "color", "color": (0, 0, 256)}, r"color: got \(0, 0, 256\); it is three numbers"),
+        ({"kind": "color", "color": (0, 0)}, r"color: got \(0, 0\); it is three numbers from 0"),
+    ],
+)
+def test_an_effect_is_one_of_the_known(fields, message):
+    with pytest.raises(ValueError, match=message):
+        Effect(**fields)
+
+
+@pytest.mark.parametrize("strength", [0.1, 1.0])
+@pytest.mark.parametrize("mask", ["exact", "hard", "narrow"])
+def test_the_person_does_not_bleed_into_the_room(strength, mask):
+    true = disc(72, 96, 40.3, 20)
+    small = true[..., None] * RED + (1 - true[..., None]) * BLUE
+    # "narrow": the mask calls room what is a mixture of both.
+    alpha = {"exact": true, "hard": true > 0.5, "narrow": np.clip(2 * true - 1, 0, 1)}[mask]
+    blurred = room(small, alpha, strength)
+    assert blurred[..., 0].max() <= 1
+    assert blurred[..., 2].min() >= 254
+
+
+def test_without_the_weights_there_is_a_halo():
+    """The test above can fail: an ordinary blur of the same picture is purple around the disc."""
+    true = disc(72, 96, 40.3, 20)
+    small = true[..., None] * RED + (1 - true[..., None]) * BLUE
+    assert room(small, np.zeros_like(true))[..., 0].max() > 100
+
+
+def test_the_room_is_blurred_the_more_the_stronger():
+    stripes = np.zeros((72, 96, 3))
+    stripes[:, ::8] = stripes[:, 1::8] = 1
+    contrast = [
+        float(np.ptp(room(stripes, np.zeros((72, 96)), strength)[20:-20, 30:-30].astype(int)))
+        for strength in (0.1, 0.5, 1.0)
+    ]
+    assert contrast[0] > 1.5 * contrast[1] > 20 * contrast[2]
+
+
+def test_the_border_does_not_darken():
+    flat = room(np.full((72, 96, 3), 0.6), np.zeros((72, 96)), 1.0)
+    np.testing.assert_allclose(flat, 0.6 * 255, atol=1)
+
+
+def test_far_inside_the_person_stands_the_mean_of_the_room():
+    alpha = np.ones((72, 96))
+    alpha[:, :12] = 0
+    small = np.where(alpha[..., None] > 0, RED, BLUE)
+    blurred = room(small, alpha, 0.1)
+    assert (blurred[:, -20:] == (0, 0, 255)).all()
+
+
+@pytest.mark.parametrize("shape", [(72, 96), (16, 16), (17, 33), (1, 5)])
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_nobody_and_nothing_but_a_person(shape, value):
+    small = np.full((*shape, 3), 0.5)
+    blurred = room(small, np.full(shape, value), 0.5, (2 * shape[0] + 1, 3 * shape[1]))
+    assert blurred.shape == (2 * shape[0] + 1, 3 * shape[1], 3) and blurred.dtype == np.uint8
+    # Where everything is the person there is no room to show: black, and never shown.
+    assert np.abs(blurred.astype(int) - (0 if value else 128)).max() <= 1
