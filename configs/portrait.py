@@ -18,6 +18,7 @@ config = TrainConfig(
             "depths": (0, 1),
             "expanded": 256,
             "dilations": (1, 2, 4),
+            "context": 3,
         },
         decoder_options={"widths": (24, 48), "rates": (), "branch": 64},
     ),

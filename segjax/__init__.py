@@ -9,13 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from segjax.errors import SegjaxError
+    from segjax.models import create_model
     from segjax.weights import load
 
 __version__ = "0.1.0"
 
-_HOMES = {"load": "segjax.weights", "SegjaxError": "segjax.errors"}
+_HOMES = {
+    "SegjaxError": "segjax.errors",
+    "create_model": "segjax.models",
+    "load": "segjax.weights",
+}
 
-__all__ = ["SegjaxError", "__version__", "load"]
+__all__ = ["SegjaxError", "__version__", "create_model", "load"]
 
 
 def __getattr__(name: str) -> Any:

@@ -17,7 +17,7 @@ Options = Annotated[dict[str, Any], tyro.conf.Fixed]
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-    """A network by its parts; see `segjax.models.create_segmenter`."""
+    """A network by its parts; see `segjax.models.create_model`."""
 
     encoder: str
     """Name of the backbone."""
@@ -25,6 +25,8 @@ class ModelConfig:
     """Name of the decoder."""
     classes: int = 1
     """Channels of logits: 1 for person or room."""
+    auxiliary: str = ""
+    """Name of a second decoder for a second loss; none if empty."""
     encoder_options: Options = dataclasses.field(default_factory=dict)
     decoder_options: Options = dataclasses.field(default_factory=dict)
     seed: int = 0

@@ -13,10 +13,11 @@ from flax import nnx
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as serialize
 
+from segjax import models
 from segjax.config import ModelConfig, from_dict, to_dict
 from segjax.errors import SegjaxError
 from segjax.files import replacing
-from segjax.models import Segmenter, create_segmenter, fold_norms
+from segjax.models import Segmenter, fold_norms
 
 ASSETS = Path(__file__).parent / "assets"
 FORMAT = "segjax-weights-1"
@@ -113,10 +114,11 @@ def create_model(config: ModelConfig) -> Segmenter:
       ValueError: a part is not registered or its options do not fit together.
       TypeError: a part has no such option.
     """
-    return create_segmenter(
+    return models.create_model(
+        config.decoder,
         encoder=config.encoder,
-        decoder=config.decoder,
-        classes=config.classes,
+        num_classes=config.classes,
+        auxiliary=config.auxiliary or None,
         encoder_options=config.encoder_options,
         decoder_options=config.decoder_options,
         seed=config.seed,

@@ -159,19 +159,19 @@ def test_weights_of_another_program(tmp_path: Path) -> None:
 
 
 def test_numbers_that_are_missing_or_too_many(path: Path) -> None:
-    rewrite(path, {"head.bias": None, "head.extra": np.zeros(2, np.float32)})
-    assert "1 missing (head.bias), 1 unexpected (head.extra); give matching" in refused(path)
+    rewrite(path, {"decoder.head.bias": None, "head.extra": np.zeros(2, np.float32)})
+    assert "1 missing (decoder.head.bias), 1 unexpected (head.extra); give matching" in refused(path)
 
 
 def test_numbers_of_another_shape(path: Path) -> None:
-    rewrite(path, {"head.bias": np.zeros(3, np.float32)})
-    assert "head.bias is (3,), it must be (16,); give matching weights" in refused(path)
+    rewrite(path, {"decoder.head.bias": np.zeros(3, np.float32)})
+    assert "decoder.head.bias is (3,), it must be (16,); give matching weights" in refused(path)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_numbers_that_are_none(path: Path, value: float) -> None:
-    rewrite(path, {"head.bias": np.full(16, value, np.float32)})
-    assert "holds NaN or Inf in head.bias" in refused(path)
+    rewrite(path, {"decoder.head.bias": np.full(16, value, np.float32)})
+    assert "holds NaN or Inf in decoder.head.bias" in refused(path)
 
 
 @pytest.mark.parametrize(

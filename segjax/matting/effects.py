@@ -57,10 +57,12 @@ def blurred_room(
     """
     # Where a mask is soft the colours are mixed already, and its edge may be a pixel or two off:
     # count only what lies well outside.
-    room = jnp.clip(1 - 4 * box(alpha, 2), 0, 1)[..., None]
-    weighted = jnp.concatenate([small * room, room], axis=-1)
+    room = jnp.clip(1 - 4 * box(alpha, 2), 0, 1)
+    # Planes rather than pixels: XLA halves and multiplies them in half the time.
+    weighted = jnp.concatenate([jnp.moveaxis(small, -1, 0) * room, room[None]])
     if min(alpha.shape) >= 2:
         weighted = _halve(weighted)
+    weighted = jnp.moveaxis(weighted, 0, -1)
     weakest, strongest = BLUR_RANGE
     sigma = (weakest + strength * (strongest - weakest)) * max(weighted.shape[:2])
     near = gaussian(weighted, sigma)
@@ -70,7 +72,8 @@ def blurred_room(
     return enlarge(blurred, height, width)
 
 
-def _halve(x: jax.Array) -> jax.Array:
-    height, width = (side // 2 * 2 for side in x.shape[:2])
-    cells = x[:height, :width].reshape(height // 2, 2, width // 2, 2, -1)
-    return cells.mean((1, 3))
+def _halve(planes: jax.Array) -> jax.Array:
+    height, width = (side // 2 * 2 for side in planes.shape[1:])
+    even, odd = (planes[:, row:height:2] for row in (0, 1))
+    rows = even + odd
+    return (rows[:, :, 0:width:2] + rows[:, :, 1:width:2]) / 4

@@ -5,6 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+BAND = 16
+"""Rows that `enlarge` makes at a time."""
+
 
 def box(x: jax.Array, radius: int) -> jax.Array:
     """The mean of the window of side 2 × `radius` + 1; edges repeat."""
@@ -27,8 +30,11 @@ def gaussian(x: jax.Array, sigma: float) -> jax.Array:
     Outside the map there is nothing, so blurred weights and blurred values fall off alike and
     their quotient does not. Matrix products: for wide kernels on small maps nothing is faster.
     """
-    rows, columns = _gaussian_matrix(x.shape[0], sigma), _gaussian_matrix(x.shape[1], sigma)
-    return jnp.einsum("wr,hrc->hwc", columns, jnp.einsum("hr,rwc->hwc", rows, x))
+    height, width, channels = x.shape
+    rows, columns = _gaussian_matrix(height, sigma), _gaussian_matrix(width, sigma)
+    planes = jnp.moveaxis(x, -1, 0).reshape(-1, width) @ columns.T
+    planes = jnp.einsum("hr,crw->chw", rows, planes.reshape(channels, height, width))
+    return jnp.moveaxis(planes, 0, -1)
 
 
 def _gaussian_matrix(size: int, sigma: float) -> np.ndarray:
@@ -43,19 +49,33 @@ def enlarge(x: jax.Array, height: int, width: int) -> jax.Array:
     Values are in [0, 1], 1 becomes 255. Columns first, while there are few rows; then each row of
     bytes is one multiply-add of two contiguous rows.
     """
-    top, bottom, down = _taps(x.shape[0], height)
+    channels = x.shape[2]
     left, right, across = _taps(x.shape[1], width)
-    across = across[None, :, None]
-    wide = 255 * (x[:, left] * (1 - across) + x[:, right] * across)
-    wide = wide.reshape(x.shape[0], -1)
+    left, right = (
+        (at[:, None] * channels + np.arange(channels)).reshape(-1) for at in (left, right)
+    )
+    across = np.repeat(across, channels)
 
-    def row(taps: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
-        first, second, share = taps
-        mixed = wide[first] + share * (wide[second] - wide[first])
-        return jnp.clip(jnp.round(mixed), 0, 255).astype(jnp.uint8)
+    def widen(row: jax.Array) -> jax.Array:
+        return row[left] + across * (row[right] - row[left])
 
-    rows = lax.map(row, (jnp.asarray(top), jnp.asarray(bottom), jnp.asarray(down)))
-    return rows.reshape(height, width, x.shape[2])
+    # Loops, because XLA would otherwise widen a row of the map anew for each row of the result.
+    wide = lax.map(widen, 255 * jnp.clip(x, 0, 1).reshape(x.shape[0], -1))
+    taps = [jnp.asarray(tap) for tap in _taps(x.shape[0], height)]
+    size = min(BAND, height)
+
+    def fill(band: jax.Array, out: jax.Array) -> jax.Array:
+        # The last band overlaps the one before: bands are of one size, heights are not.
+        start = jnp.minimum(band * size, height - size)
+        top, bottom, down = (lax.dynamic_slice_in_dim(tap, start, size) for tap in taps)
+        above, below = wide[top], wide[bottom]
+        mixed = above + down[:, None] * (below - above)
+        rows = (mixed + 0.5).astype(jnp.uint8)
+        return lax.dynamic_update_slice_in_dim(out, rows, start, axis=0)
+
+    out = jnp.zeros((height, width * channels), jnp.uint8)
+    out = lax.fori_loop(0, -(-height // size), fill, out)
+    return out.reshape(height, width, channels)
 
 
 def _taps(size: int, enlarged: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -1,6 +1,6 @@
 """Networks, and nothing else: constructors take explicit keywords, calls take and give arrays."""
 
 from segjax.models.blocks import fold_norms
-from segjax.models.segmenter import Segmenter, create_segmenter
+from segjax.models.segmenter import Segmenter, create_model
 
-__all__ = ["Segmenter", "create_segmenter", "fold_norms"]
+__all__ = ["Segmenter", "create_model", "fold_norms"]

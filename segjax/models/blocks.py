@@ -2,11 +2,14 @@
 
 import functools
 import operator
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import lax
+
+Activation = Callable[[jax.Array], jax.Array]
 
 BLOCK = 16
 """Channels that a depthwise convolution takes at a time on a CPU: one vector of AVX-512."""
@@ -36,7 +39,7 @@ WINOGRAD_OUT = (
 
 
 class ConvNorm(nnx.Module):
-    """Convolution → batch norm → ReLU, with SAME padding.
+    """Convolution → batch norm → activation, with padding as in `conv`.
 
     Dense by default; `groups=features` (as many in as out) is a depthwise convolution, lowered by
     `depthwise`. `fold()` merges the norm's running statistics into the kernel for inference.
@@ -51,7 +54,8 @@ class ConvNorm(nnx.Module):
         stride: int = 1,
         dilation: int = 1,
         depthwise: bool = False,
-        act: bool = True,
+        act: Activation | None = jax.nn.relu,
+        epsilon: float = 1e-5,
         rngs: nnx.Rngs,
     ):
         if depthwise and in_features != features:
@@ -61,7 +65,7 @@ class ConvNorm(nnx.Module):
         init = jax.nn.initializers.variance_scaling(2.0, "fan_in", "truncated_normal")
         self.kernel = nnx.Param(init(rngs.params(), (kernel, kernel, per_group, features)))
         self.norm: nnx.BatchNorm | None = nnx.data(
-            nnx.BatchNorm(features, momentum=0.97, rngs=rngs)
+            nnx.BatchNorm(features, momentum=0.97, epsilon=epsilon, rngs=rngs)
         )
         self.bias: nnx.Param | None = nnx.data(None)
 
@@ -75,7 +79,7 @@ class ConvNorm(nnx.Module):
             x = self.norm(x)
         if self.bias is not None:
             x = x + self.bias[...].astype(x.dtype)
-        return jax.nn.relu(x) if self.act else x
+        return self.act(x) if self.act else x
 
     def fold(self) -> None:
         """Replaces kernel and norm by one kernel and bias that give the same map in inference."""
@@ -208,7 +212,7 @@ class ResidualBlock(nnx.Module):
 
     def __init__(self, features: int, *, dilation: int = 1, rngs: nnx.Rngs):
         self.first = ConvNorm(features, features, dilation=dilation, rngs=rngs)
-        self.second = ConvNorm(features, features, dilation=dilation, act=False, rngs=rngs)
+        self.second = ConvNorm(features, features, dilation=dilation, act=None, rngs=rngs)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         return jax.nn.relu(x + self.second(self.first(x)))
@@ -256,7 +260,7 @@ class InvertedResidual(nnx.Module):
             rngs=rngs,
         )
         self.squeeze = SqueezeExcite(expanded, rngs=rngs) if squeeze else None
-        self.project = ConvNorm(expanded, features, 1, act=False, rngs=rngs)
+        self.project = ConvNorm(expanded, features, 1, act=None, rngs=rngs)
         self.shortcut = stride == 1 and in_features == features
 
     def __call__(self, x: jax.Array) -> jax.Array:

@@ -1,81 +1,122 @@
-"""Segmenter = encoder → decoder → head."""
+"""Segmenter = encoder → decoder."""
 
+import math
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from segjax.models.blocks import conv, depth_to_space
 from segjax.models.decoders import DECODERS
 from segjax.models.encoders import ENCODERS
-
-
-class SubpixelHead(nnx.Module):
-    """A 3×3 convolution whose channels become the pixels of a map `factor` times finer.
-
-    Shi et al., 2016: full-size logits without a single operation at full size.
-    """
-
-    def __init__(self, in_features: int, classes: int, *, factor: int, rngs: nnx.Rngs):
-        self.factor = factor
-        init = jax.nn.initializers.variance_scaling(1.0, "fan_in", "truncated_normal")
-        shape = (3, 3, in_features, factor**2 * classes)
-        self.kernel = nnx.Param(init(rngs.params(), shape))
-        self.bias = nnx.Param(jnp.zeros((factor**2 * classes,)))
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        kernel, bias = self.kernel[...].astype(x.dtype), self.bias[...].astype(x.dtype)
-        return depth_to_space(conv(x, kernel) + bias, self.factor)
+from segjax.models.features import FeatureInfo
 
 
 class Segmenter(nnx.Module):
-    """float [N, H, W, 3] in [0, 1] → logits float32 [N, H, W, classes]; H, W multiples of 16.
+    """float [N, H, W, 3] in [0, 1] → logits float32 [N, H, W, classes].
 
-    Pictures are centred here, so that whoever calls it needs no constants. `model.eval()` before
-    use, `model.train()` before training, as NNX has it.
+    H and W are multiples of `multiple`. Pictures are centred here, so that whoever calls it needs
+    no constants. `model.eval()` before use, `model.train()` before training, as NNX has it.
     """
 
-    MULTIPLE = 16
-
-    def __init__(self, encoder: nnx.Module, decoder: nnx.Module, head: nnx.Module):
+    def __init__(
+        self, encoder: nnx.Module, decoder: nnx.Module, auxiliary: nnx.Module | None = None
+    ):
         self.encoder: Any = encoder
         self.decoder: Any = decoder
-        self.head: Any = head
+        self.auxiliary: Any = nnx.data(auxiliary)
+        self.multiple = math.lcm(self.encoder.multiple, self.decoder.multiple)
 
     def __call__(self, x: jax.Array) -> jax.Array:
+        return self._decode(self.decoder, self._features(x), x)
+
+    def with_auxiliary(self, x: jax.Array) -> tuple[jax.Array, jax.Array | None]:
+        """The logits, and those of the auxiliary head that helps training, if there is one."""
+        features = self._features(x)
+        logits = self._decode(self.decoder, features, x)
+        if self.auxiliary is None:
+            return logits, None
+        return logits, self._decode(self.auxiliary, features, x)
+
+    def _features(self, x: jax.Array) -> list[jax.Array]:
         _, height, width, channels = x.shape
-        if channels != 3 or height % self.MULTIPLE or width % self.MULTIPLE:
-            fits = [max(1, round(side / self.MULTIPLE)) * self.MULTIPLE for side in (height, width)]
+        if channels != 3 or height % self.multiple or width % self.multiple:
+            fits = [max(1, round(side / self.multiple)) * self.multiple for side in (height, width)]
             raise ValueError(
                 f"got a batch of shape {x.shape}; it must be [N, H, W, 3] with sides that are "
-                f"multiples of {self.MULTIPLE}; {fits[0]}x{fits[1]} would fit"
+                f"multiples of {self.multiple}; {fits[0]}x{fits[1]} would fit"
             )
-        features = self.encoder((x - 0.5) * 4)
-        return self.head(self.decoder(features)).astype(jnp.float32)
+        mean, deviation = (jnp.asarray(values, x.dtype) for values in self.encoder.normalization)
+        return self.encoder((x - mean) / deviation)
+
+    def _decode(self, decoder: Any, features: list[jax.Array], x: jax.Array) -> jax.Array:
+        info = self.encoder.info
+        chosen = [features[at] for at in _places(decoder, info)]
+        return decoder(chosen, x.shape[1:3]).astype(jnp.float32)
 
 
-def create_segmenter(
+def create_model(
+    name: str,
     *,
-    encoder: str,
-    decoder: str,
-    classes: int = 1,
+    encoder: str | None = None,
+    num_classes: int = 1,
+    output_stride: int | None = None,
+    auxiliary: str | None = None,
     encoder_options: dict[str, Any] | None = None,
     decoder_options: dict[str, Any] | None = None,
     seed: int = 0,
 ) -> Segmenter:
-    """Builds a `Segmenter` by the names in `ENCODERS` and `DECODERS`.
+    """Builds a network by the names in `DECODERS` and `ENCODERS`.
+
+    Args:
+      name: of the model, which is that of its decoder.
+      encoder: the backbone; by default the one that the model was published with.
+      num_classes: channels of the logits; 1 for person or room.
+      output_stride: coarsest stride of the encoder; its own by default.
+      auxiliary: name of a second decoder, on the level before the coarsest, for a second loss.
+      encoder_options: further keywords of the encoder.
+      decoder_options: further keywords of the decoder.
+      seed: of the initial weights.
 
     Raises:
-      ValueError: a name is not registered; the message lists those that are.
+      ValueError: a name is not registered (the message lists those that are), or the encoder
+        lacks a level that the model needs.
     """
-    for kind, name, known in (("encoder", encoder, ENCODERS), ("decoder", decoder, DECODERS)):
-        if name not in known:
-            raise ValueError(f"{kind}: got {name!r}; known are {', '.join(sorted(known))}")
+    make = DECODERS[name]
+    own, own_options = variant_class(make).encoder
+    options = {**(own_options if encoder in (None, own) else {}), **(encoder_options or {})}
+    if output_stride is not None:
+        options["output_stride"] = output_stride
     # Drawing by JAX's default generator compiles for two seconds a shape on a CPU, by this one for
     # a quarter. Its numbers may differ from device to device, which start values may.
     rngs = nnx.Rngs(jax.random.key(seed, impl="rbg"))
-    body = ENCODERS[encoder](**(encoder_options or {}), rngs=rngs)
-    top = DECODERS[decoder](body.out_channels, body.strides, **(decoder_options or {}), rngs=rngs)
-    head = SubpixelHead(top.out_channels, classes, factor=top.stride, rngs=rngs)
-    return Segmenter(body, top, head)
+    body = ENCODERS[encoder or own](**options, rngs=rngs)
+
+    def build(make: Any, name: str, **options: Any) -> Any:
+        kind = variant_class(make)
+        missing = [level for level in kind.levels if level > 0 and level not in body.info.levels]
+        if missing:
+            raise ValueError(
+                f"{name} needs features at strides {', '.join(map(str, kind.levels))}; the "
+                f"encoder {encoder or own} has {', '.join(map(str, body.info.levels))}; "
+                f"take another encoder"
+            )
+        places = _places(kind, body.info)
+        info = FeatureInfo(*(tuple(values[at] for at in places) for values in body.info))
+        return make(info, num_classes, **options, rngs=rngs)
+
+    top = build(make, name, **(decoder_options or {}))
+    second = build(DECODERS[auxiliary], auxiliary) if auxiliary else None
+    return Segmenter(body, top, second)
+
+
+def variant_class(make: Any) -> Any:
+    """The class that a variant builds: the variant itself, or what it is a `partial` of."""
+    return getattr(make, "func", make)
+
+
+def _places(decoder: Any, info: FeatureInfo) -> list[int]:
+    """Where the levels that a decoder needs stand among an encoder's."""
+    if not decoder.levels:
+        return list(range(len(info.levels)))
+    return [info.levels.index(level) if level > 0 else level for level in decoder.levels]

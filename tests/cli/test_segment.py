@@ -15,7 +15,7 @@ from segjax.images import read_image, read_mask, write_image
 from segjax.live.frames import Frame
 from segjax.live.recording import Recording
 from segjax.live.videos import VideoFile
-from segjax.models import create_segmenter
+from segjax.models import create_model
 
 MEAN = Path(__file__).parents[1] / "evaluation" / "mean.onnx"
 
@@ -59,10 +59,10 @@ def write_weights(path: Path, classes: int = 1) -> None:
         encoder_options={"widths": (4, 4, 4), "depths": (0, 0, 0)},
         decoder_options={"widths": (4, 4), "rates": (), "branch": 4},
     )
-    model = create_segmenter(
+    model = create_model(
+        config.decoder,
         encoder=config.encoder,
-        decoder=config.decoder,
-        classes=classes,
+        num_classes=classes,
         encoder_options=config.encoder_options,
         decoder_options=config.decoder_options,
     )

@@ -12,7 +12,7 @@ from segjax.geometry import network_size
 from segjax.matting import Effect
 from segjax.matting.smoothing import empty_state
 from segjax.matting.step import make_mask_step, make_step, mask_size
-from segjax.models import create_segmenter
+from segjax.models import create_model
 
 KINDS = ("blur", "color", "picture", "transparent")
 GREEN = (0, 255, 0)
@@ -182,9 +182,9 @@ def test_a_mask_at_full_size():
 
 
 def lowered(kind, platform):
-    model = create_segmenter(
+    model = create_model(
+        "skip_aspp",
         encoder="hybrid",
-        decoder="skip_aspp",
         encoder_options={"widths": (8, 8, 16), "depths": (0, 0), "expanded": 16, "dilations": (1,)},
         decoder_options={"widths": (8, 8), "rates": (), "branch": 8},
     )

@@ -16,7 +16,7 @@ from segjax.models.blocks import (
     space_to_depth,
     upsample2x,
 )
-from segjax.models.segmenter import SubpixelHead
+from segjax.models.decoders.skip_aspp import SubpixelHead
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -122,7 +122,9 @@ def test_depthwise_needs_as_many_channels_out_as_in() -> None:
 @pytest.mark.parametrize("depthwise", [False, True])
 @pytest.mark.parametrize("act", [False, True])
 def test_folding_keeps_the_map(depthwise: bool, act: bool) -> None:
-    block = ConvNorm(4, 4, stride=2, depthwise=depthwise, act=act, rngs=nnx.Rngs(0))
+    block = ConvNorm(
+        4, 4, stride=2, depthwise=depthwise, act=jax.nn.relu if act else None, rngs=nnx.Rngs(0)
+    )
     norm = block.norm
     assert norm is not None and norm.scale is not None and norm.bias is not None
     norm.mean[...], norm.bias[...] = normal(4), normal(4)

@@ -1,5 +1,6 @@
 """The contract of a network, for every encoder and decoder that is registered."""
 
+import importlib
 from typing import Any
 
 import jax
@@ -8,9 +9,10 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from segjax.models import Segmenter, create_segmenter, fold_norms
+from segjax.models import Segmenter, create_model, fold_norms
 from segjax.models.decoders import DECODERS
 from segjax.models.encoders import ENCODERS
+from segjax.models.encoders.hybrid import Context
 from segjax.models.encoders.mobilenet_v3 import Row
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
@@ -28,10 +30,10 @@ TINY: dict[str, dict[str, Any]] = {
 
 
 def network(encoder: str, decoder: str, output_stride: int) -> Segmenter:
-    return create_segmenter(
+    return create_model(
+        decoder,
         encoder=encoder,
-        decoder=decoder,
-        classes=2,
+        num_classes=2,
         encoder_options={**TINY.get(encoder, {}), "output_stride": output_stride},
         decoder_options=TINY.get(decoder, {}),
     )
@@ -48,8 +50,8 @@ def infer(model: nnx.Module, x: jax.Array) -> Any:
 
 
 @pytest.mark.parametrize("output_stride", [8, 16])
-@pytest.mark.parametrize("decoder", DECODERS)
-@pytest.mark.parametrize("encoder", ENCODERS)
+@pytest.mark.parametrize("decoder", DECODERS.names)
+@pytest.mark.parametrize("encoder", ENCODERS.names)
 def test_every_network_runs_at_any_size(encoder: str, decoder: str, output_stride: int) -> None:
     model = network(encoder, decoder, output_stride)
     model.eval()
@@ -59,8 +61,8 @@ def test_every_network_runs_at_any_size(encoder: str, decoder: str, output_strid
     assert np.isfinite(infer(model, pictures(16, 48, 1))).all()
 
 
-@pytest.mark.parametrize("decoder", DECODERS)
-@pytest.mark.parametrize("encoder", ENCODERS)
+@pytest.mark.parametrize("decoder", DECODERS.names)
+@pytest.mark.parametrize("encoder", ENCODERS.names)
 def test_every_network_trains(encoder: str, decoder: str) -> None:
     model = network(encoder, decoder, 8)
     model.train()
@@ -78,7 +80,7 @@ def test_every_network_trains(encoder: str, decoder: str) -> None:
 
 @pytest.mark.parametrize("options", [{}, TINY], ids=["own size", "tiny"])
 @pytest.mark.parametrize("output_stride", [8, 16])
-@pytest.mark.parametrize("name", ENCODERS)
+@pytest.mark.parametrize("name", ENCODERS.names)
 def test_an_encoder_keeps_its_contract(
     name: str, output_stride: int, options: dict[str, Any]
 ) -> None:
@@ -86,14 +88,15 @@ def test_an_encoder_keeps_its_contract(
     encoder = nnx.eval_shape(lambda: ENCODERS[name](**arguments, rngs=nnx.Rngs(0)))
     encoder.eval()
     features = nnx.eval_shape(lambda encoder, x: encoder(x), encoder, pictures(32, 48))
-    assert encoder.strides == (4, 8, output_stride)
+    levels, strides, channels = encoder.info
+    assert list(strides) == [min(level, output_stride) for level in levels]
     assert [feature.shape for feature in features] == [
-        (2, 32 // stride, 48 // stride, channels)
-        for stride, channels in zip(encoder.strides, encoder.out_channels, strict=True)
+        (2, 32 // stride, 48 // stride, width)
+        for stride, width in zip(strides, channels, strict=True)
     ]
 
 
-@pytest.mark.parametrize("name", ENCODERS)
+@pytest.mark.parametrize("name", ENCODERS.names)
 def test_dilation_gives_the_same_features_more_densely(name: str) -> None:
     """Of an encoder without global pooling: at stride 16 is every other one of those at 8."""
     coarse, dense = (
@@ -105,9 +108,9 @@ def test_dilation_gives_the_same_features_more_densely(name: str) -> None:
     np.testing.assert_allclose(found[:, ::2, ::2], wanted, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("encoder", ENCODERS)
+@pytest.mark.parametrize("encoder", ENCODERS.names)
 def test_folding_a_network_keeps_its_map(encoder: str) -> None:
-    model = network(encoder, next(iter(DECODERS)), 16)
+    model = network(encoder, "skip_aspp", 16)
     rng = np.random.default_rng(0)
     statistics = nnx.state(model, nnx.BatchStat)
     for path, value in nnx.to_flat_state(statistics):
@@ -121,11 +124,30 @@ def test_folding_a_network_keeps_its_map(encoder: str) -> None:
     assert not [part for _, part in nnx.iter_graph(model) if isinstance(part, nnx.BatchNorm)]
 
 
+def test_every_registered_name_is_one_that_its_family_knows() -> None:
+    for registry in (ENCODERS, DECODERS):
+        for family, names in registry.families.items():
+            assert set(importlib.import_module(f"{registry.package}.{family}").VARIANTS) == set(
+                names
+            ), family
+
+
+def test_context_sees_the_whole_map_at_any_size() -> None:
+    context = Context(8, 16, 1, rngs=nnx.Rngs(0))
+    for height, width in ((9, 16), (10, 15), (1, 1)):
+        x = jnp.asarray(np.random.default_rng(0).normal(size=(1, height, width, 8)), jnp.float32)
+        y = infer(context, x)
+        assert y.shape == x.shape and np.any(y != x)
+    centre = jnp.zeros((1, 9, 9, 8)).at[0, 4, 4].set(1)
+    reached = np.any(np.asarray(infer(context, centre) != infer(context, 0 * centre)), axis=-1)[0]
+    assert reached.all()
+
+
 def test_a_seed_decides_the_weights() -> None:
     def first(seed: int) -> np.ndarray:
-        part = create_segmenter(
+        part = create_model(
+            "skip_aspp",
             encoder="hybrid",
-            decoder="skip_aspp",
             encoder_options=TINY["hybrid"],
             decoder_options=TINY["skip_aspp"],
             seed=seed,
@@ -158,13 +180,15 @@ def test_a_batch_without_colours_is_refused() -> None:
 
 
 def test_unknown_names_are_answered_with_the_known_ones() -> None:
-    with pytest.raises(ValueError, match=f"encoder: got 'vgg'; known are {', '.join(ENCODERS)}"):
-        create_segmenter(encoder="vgg", decoder="skip_aspp")
-    with pytest.raises(ValueError, match=f"decoder: got 'crf'; known are {', '.join(DECODERS)}"):
-        create_segmenter(encoder="hybrid", decoder="crf")
+    known = ", ".join(ENCODERS.names)
+    with pytest.raises(ValueError, match=f"encoder: got 'lenet'; known are {known}"):
+        create_model("skip_aspp", encoder="lenet")
+    known = ", ".join(DECODERS.names)
+    with pytest.raises(ValueError, match=f"model: got 'crf'; known are {known}"):
+        create_model("crf", encoder="hybrid")
 
 
-@pytest.mark.parametrize("name", ENCODERS)
+@pytest.mark.parametrize("name", ENCODERS.names)
 def test_an_output_stride_nobody_built_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="output_stride: got 32; 8 and 16 are built"):
         ENCODERS[name](output_stride=32, rngs=nnx.Rngs(0))

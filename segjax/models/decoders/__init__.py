@@ -1,8 +1,23 @@
-"""Decoders: features of an encoder → one map at the finest stride.
+"""Decoders: an encoder's features → logits.
 
-Contract: `Decoder(in_channels, strides, rngs=…)`, `out_channels`, and `stride` of the map.
+Contract: `Decoder(info, num_classes, *, rngs=…)` with the `FeatureInfo` of the maps that it takes,
+and whatever else it varies;
+
+* `levels` (of the class): the levels it needs, finest first; () for all that there are, (-1,) for
+  the coarsest one;
+* `multiple` (of the class): what the sides of a picture must be multiples of;
+* `encoder` (of the class): name and options of the encoder that it was published with;
+* `__call__(features, size)`: logits [N, *size, num_classes] for a picture of `size`.
+
+A new one is one file with a table `VARIANTS`, and one line here.
 """
 
-from segjax.models.decoders.skip_aspp import SkipASPP
+from segjax.models.registry import Registry
 
-DECODERS = {"skip_aspp": SkipASPP}
+DECODERS = Registry(
+    "model",
+    __name__,
+    {
+        "skip_aspp": ("skip_aspp",),
+    },
+)

@@ -8,24 +8,29 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from segjax.models.blocks import ConvNorm, upsample2x
+from segjax.models.blocks import ConvNorm, conv, depth_to_space, upsample2x
+from segjax.models.features import FeatureInfo
 
 
 class SkipASPP(nnx.Module):
-    """Features at strides 4, 8, 16 (or 4, 8, 8) → float [N, H/4, W/4, out_channels]."""
+    """Features at strides 4, 8, 16 (or 4, 8, 8) → logits."""
+
+    levels = (4, 8, 16)
+    multiple = 16
+    encoder = ("hybrid", {})
 
     def __init__(
         self,
-        in_channels: tuple[int, int, int],
-        strides: tuple[int, int, int],
+        info: FeatureInfo,
+        num_classes: int,
         *,
         branch: int = 48,
         rates: tuple[int, ...] = (1, 2, 4),
         widths: tuple[int, int] = (32, 64),
         rngs: nnx.Rngs,
     ):
-        fine, middle, coarse = in_channels
-        self.stride, self.out_channels = strides[0], widths[0]
+        fine, middle, coarse = info.channels
+        strides = info.strides
         self.halved = strides[2] > strides[1]
         scale = 16 // strides[2]
         self.branches = nnx.List(
@@ -33,16 +38,38 @@ class SkipASPP(nnx.Module):
         )
         self.pooled = nnx.Linear(coarse, branch, rngs=rngs)
         self.project = ConvNorm(coarse + branch * (len(rates) + 1), widths[1], 1, rngs=rngs)
-        self.skip8 = ConvNorm(middle, widths[1], 1, act=False, rngs=rngs)
+        self.skip8 = ConvNorm(middle, widths[1], 1, act=None, rngs=rngs)
         self.refine8 = ConvNorm(widths[1], widths[0], rngs=rngs)
-        self.skip4 = ConvNorm(fine, widths[0], 1, act=False, rngs=rngs)
+        self.skip4 = ConvNorm(fine, widths[0], 1, act=None, rngs=rngs)
         self.refine4 = ConvNorm(widths[0], widths[0], rngs=rngs)
+        self.head = SubpixelHead(widths[0], num_classes, factor=strides[0], rngs=rngs)
 
-    def __call__(self, features: list[jax.Array]) -> jax.Array:
+    def __call__(self, features: list[jax.Array], size: tuple[int, int]) -> jax.Array:
         x4, x8, x16 = features
         pooled = jax.nn.relu(self.pooled(jnp.mean(x16, axis=(1, 2))))
         pooled = jnp.broadcast_to(pooled[:, None, None, :], (*x16.shape[:3], pooled.shape[-1]))
         x = self.project(jnp.concatenate([x16, *(b(x16) for b in self.branches), pooled], axis=-1))
         x = upsample2x(x) if self.halved else x
         x = self.refine8(jax.nn.relu(x + self.skip8(x8)))
-        return self.refine4(jax.nn.relu(upsample2x(x) + self.skip4(x4)))
+        return self.head(self.refine4(jax.nn.relu(upsample2x(x) + self.skip4(x4))))
+
+
+class SubpixelHead(nnx.Module):
+    """A 3×3 convolution whose channels become the pixels of a map `factor` times finer.
+
+    Shi et al., 2016: full-size logits without a single operation at full size.
+    """
+
+    def __init__(self, in_features: int, classes: int, *, factor: int, rngs: nnx.Rngs):
+        self.factor = factor
+        init = jax.nn.initializers.variance_scaling(1.0, "fan_in", "truncated_normal")
+        shape = (3, 3, in_features, factor**2 * classes)
+        self.kernel = nnx.Param(init(rngs.params(), shape))
+        self.bias = nnx.Param(jnp.zeros((factor**2 * classes,)))
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        kernel, bias = self.kernel[...].astype(x.dtype), self.bias[...].astype(x.dtype)
+        return depth_to_space(conv(x, kernel) + bias, self.factor)
+
+
+VARIANTS = {"skip_aspp": SkipASPP}

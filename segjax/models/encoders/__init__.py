@@ -1,15 +1,24 @@
-"""Backbones. An encoder maps float [N, H, W, 3] to one feature map for each of its `strides`.
+"""Backbones. An encoder maps float [N, H, W, 3] to one feature map a level.
 
-Contract: `strides` and `out_channels`, finest first, and `output_stride` (16 or 8), which trades
-the last halving for dilation: the same weights give the same features, four times as many.
+Contract: `Encoder(*, output_stride=…, rngs=…)` and whatever else the family varies;
+
+* `info`: its maps, a `FeatureInfo`, finest first; `__call__` gives them in that order;
+* `output_stride`: the coarsest stride. A smaller one than the family's own trades strides for
+  dilation: the same weights give the same features, more of them;
+* `multiple`: what the sides of a picture must be multiples of; 1 where any size will do;
+* `normalization`: the mean and the standard deviation of the colours it expects, of [0, 1].
+
+A new family is one file with a table `VARIANTS`, and one line here.
 """
 
-from segjax.models.encoders.dilated_resnet import DilatedResNet
-from segjax.models.encoders.hybrid import Hybrid
-from segjax.models.encoders.mobilenet_v3 import MobileNetV3
+from segjax.models.registry import Registry
 
-ENCODERS = {
-    "dilated_resnet": DilatedResNet,
-    "hybrid": Hybrid,
-    "mobilenet_v3": MobileNetV3,
-}
+ENCODERS = Registry(
+    "encoder",
+    __name__,
+    {
+        "dilated_resnet": ("dilated_resnet",),
+        "hybrid": ("hybrid",),
+        "mobilenet_v3": ("mobilenet_v3",),
+    },
+)

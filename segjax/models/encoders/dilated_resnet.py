@@ -9,10 +9,14 @@ import jax
 from flax import nnx
 
 from segjax.models.blocks import ConvNorm, ResidualBlock, space_to_depth
+from segjax.models.features import CENTRED, FeatureInfo
 
 
 class DilatedResNet(nnx.Module):
     """float [N, H, W, 3] → features at strides 4, 8 and `output_stride`; H, W multiples of 16."""
+
+    multiple = 16
+    normalization = CENTRED
 
     def __init__(
         self,
@@ -25,8 +29,8 @@ class DilatedResNet(nnx.Module):
         if output_stride not in (8, 16):
             raise ValueError(f"output_stride: got {output_stride}; 8 and 16 are built")
         fine, middle, coarse = widths
-        self.strides = (4, 8, output_stride)
-        self.out_channels = (fine, middle, coarse)
+        self.output_stride = output_stride
+        self.info = FeatureInfo((4, 8, 16), (4, 8, output_stride), (fine, middle, coarse))
         dilated = 16 // output_stride
         self.stem = ConvNorm(12, fine, stride=2, rngs=rngs)
         self.stage4 = _blocks(fine, depths[0], rngs=rngs)
@@ -53,3 +57,6 @@ def _blocks(
             for index in range(depth)
         )
     )
+
+
+VARIANTS = {"dilated_resnet": DilatedResNet}

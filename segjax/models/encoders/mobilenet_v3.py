@@ -6,6 +6,7 @@ import jax
 from flax import nnx
 
 from segjax.models.blocks import ConvNorm, InvertedResidual
+from segjax.models.features import CENTRED, FeatureInfo
 
 
 class Row(NamedTuple):
@@ -33,6 +34,9 @@ SMALL = (
 
 class MobileNetV3(nnx.Module):
     """float [N, H, W, 3] → features at strides 4, 8 and `output_stride`; H, W multiples of 16."""
+
+    multiple = 16
+    normalization = CENTRED
 
     def __init__(self, *, rows: tuple[Row, ...] = SMALL, output_stride: int = 16, rngs: nnx.Rngs):
         if output_stride not in (8, 16):
@@ -65,8 +69,9 @@ class MobileNetV3(nnx.Module):
         if not {4, 8, 16} <= set(ends):
             raise ValueError(f"rows: got strides {sorted(ends)}; 4, 8 and 16 are needed")
         self.ends = (ends[4], ends[8], ends[16])
-        self.strides = (4, 8, output_stride)
-        self.out_channels = tuple(rows[end].features for end in self.ends)
+        self.output_stride = output_stride
+        channels_out = tuple(rows[end].features for end in self.ends)
+        self.info = FeatureInfo((4, 8, 16), (4, 8, output_stride), channels_out)
 
     def __call__(self, x: jax.Array) -> list[jax.Array]:
         x = self.stem(x)
@@ -76,3 +81,6 @@ class MobileNetV3(nnx.Module):
             if index in self.ends:
                 features.append(x)
         return features
+
+
+VARIANTS = {"mobilenet_v3": MobileNetV3}
