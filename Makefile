@@ -14,17 +14,20 @@ export PIP_BUILD_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench triton platforms constraints clean
+.PHONY: help demo test check parity golden bench bench-gpu triton platforms constraints clean
 
 help:
 	@echo "make demo         a person cut out of a moving picture: out/demo.mp4, out/demo.png"
 	@echo "make test         the tests"
 	@echo "make check        ruff, basedpyright, import-linter"
-	@echo "make bench        our speed against MediaPipe's and OpenCV's (PEERS=folder of .onnx files)"
+	@echo "make parity       the models against torchvision's and Hugging Face's, in .venv-peers"
+	@echo "make golden       the small files by which make test knows them, written anew"
+	@echo "make bench        how fast it is, beside MediaPipe and OpenCV (PEERS=folder of .onnx files)"
+	@echo "make bench-gpu    the same on an NVIDIA GPU, beside PyTorch; installs nothing"
 	@echo "make triton       adds what the Triton tests need (Linux x86-64, no GPU needed)"
 	@echo "make platforms    asks the registry whether the plain install resolves on each system"
 	@echo "make constraints  renews constraints.txt"
-	@echo "make clean        removes .venv and out"
+	@echo "make clean        removes .venv, .venv-peers and out"
 
 demo: $(VENV)/.plain
 	$(BIN)/python serve.py --source sample --background blur --sink out/demo.mp4 \
@@ -40,9 +43,22 @@ check: $(VENV)/.dev
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
 
+# PyTorch's CPU build will do; an environment of its own, since nothing else here needs it.
+PARITY := .venv-peers
+parity: $(PARITY)/.made
+	$(PARITY)/bin/python -m pytest -m peers tests/interop
+
+golden: $(PARITY)/.made
+	$(PARITY)/bin/python tests/interop/write_golden.py
+
 PEERS ?= ../shared/peers
 bench: $(VENV)/.dev
-	$(BIN)/python benchmarks/compare_peers.py --peers $(PEERS) --report out/compare_peers.json
+	$(BIN)/python benchmarks/bench.py --peers $(PEERS) --out out
+
+# From the tree, with the Python and the packages that the GPU machine has.
+OUT ?= out/gpu
+bench-gpu:
+	PYTHONPATH=.:kernels$${PYTHONPATH:+:$$PYTHONPATH} $(PYTHON) benchmarks/bench.py --gpu --out $(OUT)
 
 triton: $(VENV)/.dev
 	$(BIN)/pip install --quiet triton jax-triton flatbuffers
@@ -61,7 +77,7 @@ constraints: $(VENV)/.made
 	mv constraints.new constraints.txt
 
 clean:
-	rm -rf $(VENV) out
+	rm -rf $(VENV) $(PARITY) out
 
 $(VENV)/.made:
 	@command -v $(PYTHON) > /dev/null || { \
@@ -71,6 +87,16 @@ $(VENV)/.made:
 	@$(PYTHON) -c 'import ensurepip, venv' 2> /dev/null || { \
 	  echo "error: $(PYTHON) lacks the venv module; it is needed to make $(VENV); on Debian and Ubuntu: apt install python3-venv"; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
+	@touch $@
+
+$(PARITY)/.made: BIN := $(PARITY)/bin
+$(PARITY)/.made: $(VENV)/.made $(INPUTS)
+	$(PYTHON) -m venv --clear $(PARITY)
+	$(BIN)/pip install --quiet --editable . pytest pytest-timeout hypothesis \
+	  torch==2.13.0 transformers==5.23.0 pillow
+	@# Without its dependencies: its compiled operators fit only the PyTorch it was built with.
+	$(BIN)/pip install --quiet --no-deps torchvision==0.28.0 timm==1.0.31
+	@$(opencv)
 	@touch $@
 
 $(VENV)/.plain: $(VENV)/.made $(INPUTS)

@@ -26,7 +26,7 @@ config = TrainConfig(
         root="../shared/data/person",
         val=("val.txt", "webcam.txt"),
         favoured="webcam.txt",
-        favour=2.0,
+        favour=3.0,
         # The shapes of webcams (16:9, 4:3), of photographs (3:2) and of phones, all of one area.
         buckets=(
             Bucket(144, 256, 0.25),
@@ -38,5 +38,5 @@ config = TrainConfig(
         ),
     ),
     optimizer=OptimizerConfig(learning_rate=3e-3),
-    steps=12_000,
+    steps=22_500,
 )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from segjax.errors import SegjaxError
     from segjax.models import create_model
-    from segjax.weights import load
+    from segjax.weights import load, load_encoder
 
 __version__ = "0.1.0"
 
@@ -18,9 +18,10 @@ _HOMES = {
     "SegjaxError": "segjax.errors",
     "create_model": "segjax.models",
     "load": "segjax.weights",
+    "load_encoder": "segjax.weights",
 }
 
-__all__ = ["SegjaxError", "__version__", "create_model", "load"]
+__all__ = ["SegjaxError", "__version__", "create_model", "load", "load_encoder"]
 
 
 def __getattr__(name: str) -> Any:

@@ -110,6 +110,9 @@ class TrainConfig:
     """Of the order of the pictures and their augmentation."""
     init: str = ""
     """Released weights to start from, by name or path; none if empty."""
+    encoder_init: str = ""
+    """Weights of the encoder alone to start from, as `segjax import` writes them, or those of a
+    network whose encoder it is; none if empty."""
     log_every: int = 50
     """Steps between lines of the log."""
     eval_every: int = 1_000

@@ -60,18 +60,15 @@ def load(name: str | Path, *, trainable: bool = False) -> Released:
     Raises:
       SegjaxError: no such weights, a truncated or foreign file, or numbers that do not fit.
     """
-    path = Path(name)
-    installed = str(name) in names()
-    if installed:
-        path = ASSETS / str(name) / f"{name}.safetensors"
-    if not path.is_file():
-        raise SegjaxError(
-            f"{name} is neither installed weights nor a file; installed are "
-            f"{', '.join(names()) or 'none'}; give one of these or the path of a .safetensors file"
-        )
+    path = _find(name)
     tensors, metadata = _read(path)
     config = from_dict(ModelConfig, json.loads(metadata["config"]), f"the config in {path}")
     info = json.loads(metadata["info"])
+    if not config.decoder:
+        raise SegjaxError(
+            f"{path} holds the encoder {config.encoder} alone, which is no network; start a run "
+            "from it with --encoder-init"
+        )
     try:
         # Shapes alone: drawing initial weights would compile for seconds, to be thrown away.
         model = nnx.eval_shape(lambda: create_model(config))
@@ -79,7 +76,7 @@ def load(name: str | Path, *, trainable: bool = False) -> Released:
         raise SegjaxError(
             f"{path} describes a network that this version cannot build: {error}; update segjax"
         ) from error
-    _fill(model, tensors, path)
+    _fill(variables(model), tensors, path)
     if trainable:
         model.train()
     else:
@@ -87,24 +84,56 @@ def load(name: str | Path, *, trainable: bool = False) -> Released:
         fold_norms(model)
     nnx.update(model, jax.tree.map(jnp.asarray, nnx.state(model)))
     licence = info.get("licence")
-    if installed and licence and str(name) not in _named:
+    if str(name) in names() and licence and str(name) not in _named:
         _named.add(str(name))
         print(f"weights {name!r}: {licence}", file=sys.stderr)
     return Released(str(name), model, config, info)
+
+
+def load_encoder(model: Segmenter, name: str | Path) -> None:
+    """Gives a model's encoder its weights, in place: those of a whole network, or imported ones.
+
+    Raises:
+      SegjaxError: no such weights, a truncated or foreign file, or another encoder's.
+    """
+    path = _find(name)
+    tensors = {key: value for key, value in _read(path)[0].items() if key.startswith("encoder.")}
+    wanted = {key: value for key, value in variables(model).items() if key.startswith("encoder.")}
+    _fill(wanted, tensors, path)
 
 
 def save(
     path: Path | str, model: Segmenter, config: ModelConfig, info: dict[str, Any] | None = None
 ) -> None:
     """Writes a model (norms not folded) and its config to one file, whole or not at all."""
+    arrays = {key: np.asarray(value[...]) for key, value in variables(model).items()}
+    write(path, arrays, config, info)
+
+
+def write(
+    path: Path | str,
+    arrays: dict[str, np.ndarray],
+    config: ModelConfig,
+    info: dict[str, Any] | None = None,
+) -> None:
+    """Writes the arrays of a network by their names; a config without decoder is of an encoder."""
     metadata = {
         "format": FORMAT,
         "config": json.dumps(to_dict(config)),
         "info": json.dumps(info or {}),
     }
-    data = serialize(_arrays(model), metadata)
+    data = serialize(arrays, metadata)
     with replacing(path) as beside:
         beside.write_bytes(data)
+
+
+def variables(module: nnx.Module) -> dict[str, nnx.Variable]:
+    """What a file holds of a network: parameters and running statistics, by dotted names."""
+    return {
+        ".".join(str(step) for step in path): part
+        for path, part in nnx.iter_graph(module)
+        if isinstance(part, nnx.Param | nnx.BatchStat)
+    }
 
 
 def create_model(config: ModelConfig) -> Segmenter:
@@ -125,6 +154,16 @@ def create_model(config: ModelConfig) -> Segmenter:
     )
 
 
+def _find(name: str | Path) -> Path:
+    path = ASSETS / str(name) / f"{name}.safetensors" if str(name) in names() else Path(name)
+    if not path.is_file():
+        raise SegjaxError(
+            f"{name} is neither installed weights nor a file; installed are "
+            f"{', '.join(names()) or 'none'}; give one of these or the path of a .safetensors file"
+        )
+    return path
+
+
 def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     try:
         with safe_open(path, framework="numpy") as file:
@@ -143,17 +182,8 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     return tensors, metadata
 
 
-def _arrays(model: Segmenter) -> dict[str, np.ndarray]:
-    state = nnx.to_flat_state(nnx.state(model, (nnx.Param, nnx.BatchStat)))
-    return {".".join(str(part) for part in path): np.asarray(value[...]) for path, value in state}
-
-
-def _fill(model: Segmenter, tensors: dict[str, np.ndarray], path: Path) -> None:
-    """Puts the numbers into a model of shapes, or says why they do not fit."""
-    state = nnx.state(model, (nnx.Param, nnx.BatchStat))
-    wanted = {
-        ".".join(str(part) for part in key): variable for key, variable in nnx.to_flat_state(state)
-    }
+def _fill(wanted: dict[str, nnx.Variable], tensors: dict[str, np.ndarray], path: Path) -> None:
+    """Puts the numbers into variables, or says why they do not fit."""
     missing, unexpected = sorted(set(wanted) - set(tensors)), sorted(set(tensors) - set(wanted))
     if missing or unexpected:
         raise SegjaxError(
@@ -169,5 +199,5 @@ def _fill(model: Segmenter, tensors: dict[str, np.ndarray], path: Path) -> None:
             )
         if not np.isfinite(value).all():
             raise SegjaxError(f"{path} holds NaN or Inf in {key}; copy or train the weights again")
-        variable.set_value(value.astype(variable.dtype))
-    nnx.update(model, state)
+    for key, variable in wanted.items():
+        variable.set_value(tensors[key].astype(variable.dtype))

@@ -211,7 +211,7 @@ def tracked_texts() -> Iterator[Path]:
     parts = ["segjax", "kernels", "configs", "tests", "benchmarks", "docs", ".ci"]
     files = [path for part in parts for path in (ROOT / part).rglob("*") if path.is_file()]
     files += [path for path in ROOT.iterdir() if path.is_file()]
-    binary = {".jpg", ".png", ".safetensors", ".onnx", ".pyc", ".mp4"}
+    binary = {".jpg", ".png", ".safetensors", ".onnx", ".pyc", ".mp4", ".npz"}
     return (path for path in files if path.suffix not in binary)
 
 

@@ -91,8 +91,10 @@ def test_loaded_weights_give_the_same_map_without_norms(model: Segmenter, path: 
 
 
 def test_options_that_are_tuples_survive_the_file(tmp_path: Path) -> None:
-    rows = ((3, 8, 8, False, 2), (3, 8, 8, False, 2), (3, 8, 8, False, 2))
-    config = dataclasses.replace(CONFIG, encoder="mobilenet_v3", encoder_options={"rows": rows})
+    rows = ((3, 8, 8, False, False, 2),) * 3
+    config = dataclasses.replace(
+        CONFIG, encoder="mobilenet_v3_small", encoder_options={"rows": rows}
+    )
     path = tmp_path / "rows.safetensors"
     weights.save(path, weights.create_model(config), config)
     assert weights.load(path).config == config
@@ -160,7 +162,7 @@ def test_weights_of_another_program(tmp_path: Path) -> None:
 
 def test_numbers_that_are_missing_or_too_many(path: Path) -> None:
     rewrite(path, {"decoder.head.bias": None, "head.extra": np.zeros(2, np.float32)})
-    assert "1 missing (decoder.head.bias), 1 unexpected (head.extra); give matching" in refused(path)
+    assert "1 missing (decoder.head.bias), 1 unexpected (head.extra); give" in refused(path)
 
 
 def test_numbers_of_another_shape(path: Path) -> None:

@@ -8,9 +8,22 @@ One folder an operation, with the same cast of files in each:
   * `triton_kernel.py`: the form for NVIDIA GPUs, imported only where it is wanted;
   * `cases.py`: the sizes, each with a name, that tests and benchmarks share.
 
-`dispatch.py` holds the rule behind every `implementation=`.
+`dispatch.py` holds the rule behind every `implementation=`, `tuning.py` the one behind every
+`config=`. `autotune` searches for the best configs on the GPU at hand.
 """
 
+from segjax_kernels.guided_upsample_blend.api import guided_upsample_blend
+from segjax_kernels.guided_upsample_blend.coefficients import guided_coefficients
+from segjax_kernels.preprocess.api import preprocess
+from segjax_kernels.search import autotune
+from segjax_kernels.tuning import KernelConfig
 from segjax_kernels.upsample_blend.api import upsample_blend
 
-__all__ = ["upsample_blend"]
+__all__ = [
+    "KernelConfig",
+    "autotune",
+    "guided_coefficients",
+    "guided_upsample_blend",
+    "preprocess",
+    "upsample_blend",
+]

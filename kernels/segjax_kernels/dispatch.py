@@ -3,14 +3,20 @@
 None takes, for the platform that the computation is lowered to, the first implementation that can
 run there. A named one works or says why. `NotImplementedError` means "not here": try another one.
 `ValueError` means "you erred": no other one will help.
+
+`operation` makes of an operation's implementations what its public function calls: jitted, with
+batches and `vmap` led to the same batched kernel, and without a derivative.
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jax import lax
 from jax.core import ShapedArray
+from jax.custom_batching import custom_vmap
 from jax.extend.core import Primitive
 from jax.interpreters import mlir
 
@@ -18,22 +24,72 @@ from jax.interpreters import mlir
 class Implementation(NamedTuple):
     """One way to compute an operation.
 
-    `run(*arrays)` raises NotImplementedError while it is traced if it cannot serve: a package is
-    missing, or these shapes and dtypes are beyond it. `platforms` are JAX's names of those that it
-    runs on ("cpu", "cuda", "tpu"); None means all.
+    `run(*arrays, **options)` raises NotImplementedError while it is traced if it cannot serve: a
+    package is missing, or these shapes and dtypes are beyond it. `platforms` are JAX's names of
+    those that it runs on ("cpu", "cuda", "tpu"); None means all.
     """
 
     run: Callable[..., Any]
     platforms: tuple[str, ...] | None = None
 
 
+def operation(
+    implementations: Mapping[str, Implementation], no_derivative: str
+) -> Callable[..., jax.Array]:
+    """`call(implementation, options, batched, *arrays)`: `dispatch`, jitted, over batches.
+
+    `batched` says of each array whether it has a leading axis of N; the result has one if any has.
+    Implementations get arrays that all have one, of N or, where all N share it, of 1, and return
+    one of N. `vmap` makes that axis longer, so a batch is one call however it is asked for.
+    `options` are pairs of a keyword and a hashable value, for every implementation. A derivative
+    raises NotImplementedError(no_derivative).
+    """
+
+    @partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
+    def call(implementation, options, batched, *arrays):
+        @custom_vmap
+        def run(*arrays):
+            return dispatch(implementations, implementation, *arrays, **dict(options))
+
+        @run.def_vmap
+        def _(size, mapped, *arrays):
+            inner = max(
+                x.shape[int(is_mapped)] for x, is_mapped in zip(arrays, mapped, strict=True)
+            )
+
+            def fold(x, is_mapped):
+                if not is_mapped and x.shape[0] == 1:
+                    return x
+                x = x if is_mapped else x[None]
+                x = jnp.broadcast_to(x, (size, inner, *x.shape[2:]))
+                return x.reshape(size * inner, *x.shape[2:])
+
+            out = run(*map(fold, arrays, mapped))
+            return out.reshape(size, inner, *out.shape[1:]), True
+
+        out = run(
+            *(x if has_axis else x[None] for x, has_axis in zip(arrays, batched, strict=True))
+        )
+        return out if any(batched) else out[0]
+
+    @call.defjvp
+    def _(implementation, options, batched, primals, tangents):
+        raise NotImplementedError(no_derivative)
+
+    return jax.jit(call, static_argnums=(0, 1, 2))
+
+
 def dispatch(
-    implementations: Mapping[str, Implementation], implementation: str | None, *arrays: jax.Array
+    implementations: Mapping[str, Implementation],
+    implementation: str | None,
+    *arrays: jax.Array,
+    **options: Any,
 ) -> Any:
     """Runs the named implementation, or the first of them in order that can.
 
     The platform is known only when a computation is lowered, perhaps for another machine, so
-    implementations of some platforms become branches of which lowering keeps one.
+    implementations of some platforms become branches of which lowering keeps one. Each gets the
+    `options` as keywords.
 
     Raises:
       ValueError: the name is unknown.
@@ -48,6 +104,7 @@ def dispatch(
                 "name one of them, or None for the best one here"
             )
         run, platforms = implementations[implementation]
+        run = partial(run, **options)
         if platforms is None:
             return run(*arrays)
         reason = (
@@ -59,6 +116,7 @@ def dispatch(
 
     branches = {}
     for run, platforms in implementations.values():
+        run = partial(run, **options)
         try:
             jax.eval_shape(run, *arrays)
         except NotImplementedError:

@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import keyword
 import sys
 from typing import NoReturn
 
@@ -12,6 +13,8 @@ COMMANDS = {
     "segment": "write the person's alpha mask of a picture, a folder or a video",
     "evaluate": "measure a model against masks: IoU, boundary F, MAD",
     "train": "train a model from a config",
+    "import": "turn weights of torchvision and Hugging Face into ours",
+    "describe": "show a network's parts, parameters, operations, memory, field and speed",
     "release": "write a run's weights with their model card",
 }
 
@@ -43,7 +46,8 @@ def run(name: str, argv: list[str], *, prog: str) -> NoReturn:
     import tyro
 
     try:
-        module = importlib.import_module(f"segjax.cli.{name}")
+        file = f"{name}_" if keyword.iskeyword(name) else name
+        module = importlib.import_module(f"segjax.cli.{file}")
         parse = getattr(module, "parse", None)
         if parse:
             options = parse(argv, prog)

@@ -1,4 +1,4 @@
-"""`segjax segment`: the person's alpha mask of pictures and videos, as files."""
+"""`segjax segment`: masks of pictures and videos as files: the person's alpha, or labels."""
 
 import dataclasses
 from collections.abc import Collection, Sequence
@@ -11,6 +11,7 @@ import tyro
 from rich.console import Console
 from rich.progress import track
 
+from segjax.cli.stills import Writer, load_writer, to_mask
 from segjax.errors import SegjaxError
 from segjax.evaluation.predictors import Predictor, is_onnx, load_predictor
 from segjax.files import replacing_folder
@@ -24,6 +25,9 @@ from segjax.live.videos import VideoFile
 class Options:
     """Write the person's alpha mask: 8-bit grey PNGs (255 is the person) at full size.
 
+    A model of several classes gives palette PNGs of their numbers, and beside each the picture with
+    the classes' colours laid over it, NAME_overlay.jpg.
+
     A folder's pictures are independent of each other unless --sequence says that they are the
     frames of a clip; a video always is one, and gives one PNG a frame, numbered from 000000.
 
@@ -33,6 +37,7 @@ class Options:
       segjax segment frames --sequence --out masks
       segjax segment talk.mp4 --out talk_masks
       segjax segment talk.mp4 --out talk_alpha.mp4
+      segjax segment street.jpg --model camvid.safetensors --crf --out labels
     """
 
     source: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="IN")]
@@ -43,6 +48,11 @@ class Options:
     """Name or path of released weights, or an .onnx file (which remembers nothing)."""
     sequence: bool = False
     """Take a folder's pictures, in the order of their names, for the frames of one clip."""
+    crf: bool = False
+    """Draw single pictures' edges by a dense CRF: seconds a picture."""
+    tile: tuple[int, int] | None = None
+    """HEIGHT WIDTH: show the network tiles of this size, which overlap and are blended, instead of
+    the whole picture: for pictures larger than those it was trained on."""
 
 
 def main(options: Options) -> None:
@@ -57,15 +67,23 @@ def main(options: Options) -> None:
         files = find_images(source)
         _check_out(out, files, suffixes=())
         _check_stems(files)
-        predict = load_clip(options.model) if options.sequence else load_predictor(options.model)
-        _segment_files(files, out, predict, one_size=options.sequence)
+        if options.sequence:
+            _check_still(options, "a sequence")
+            clip = load_clip(options.model)
+            _segment_files(
+                files, out, lambda path, pixels: write_image(path, to_mask(clip(pixels))), True
+            )
+        else:
+            write = load_writer(options.model, crf=options.crf, tile=options.tile)
+            _segment_files(files, out, write, False)
     elif is_image(source):
         _check_out(out, [source], suffixes={".png"})
         pixels = read_image(source)
-        mask = _to_mask(load_predictor(options.model)(pixels))
-        write_image(out / f"{source.stem}.png" if _is_folder(out) else out, mask)
+        write = load_writer(options.model, crf=options.crf, tile=options.tile)
+        write(out / f"{source.stem}.png" if _is_folder(out) else out, pixels)
     elif source.exists():
         _check_out(out, [source], suffixes=FORMATS)
+        _check_still(options, "a video")
         video = VideoFile(source)
         _segment_video(video, out, load_clip(options.model))
     else:
@@ -89,7 +107,7 @@ def load_clip(model: str) -> Predictor:
     return AlphaClip(weights.load(model))
 
 
-def _segment_files(files: Sequence[Path], out: Path, predict: Predictor, *, one_size: bool) -> None:
+def _segment_files(files: Sequence[Path], out: Path, write: Writer, one_size: bool) -> None:
     first: tuple[int, ...] | None = None
     with replacing_folder(out) as beside:
         for path in track(files, "segmenting", console=Console(stderr=True)):
@@ -100,16 +118,23 @@ def _segment_files(files: Sequence[Path], out: Path, predict: Predictor, *, one_
                     f"{path} is {pixels.shape[1]}x{pixels.shape[0]}, the first picture "
                     f"{first[1]}x{first[0]}; a sequence has one size; leave --sequence away"
                 )
-            write_image(beside / f"{path.stem}.png", _to_mask(predict(pixels)))
+            write(beside / f"{path.stem}.png", pixels)
 
 
 def _segment_video(video: VideoFile, out: Path, predict: Predictor) -> None:
     as_pictures = _is_folder(out)
     with PngFolder(out) if as_pictures else Recording(out, rate=video.rate) as sink, video:
         for frame in track(video, "segmenting", console=Console(stderr=True)):
-            mask = _to_mask(predict(frame.pixels))
+            mask = to_mask(predict(frame.pixels))
             pixels = mask if as_pictures else np.dstack([mask] * 3)
             sink.write(dataclasses.replace(frame, pixels=pixels))
+
+
+def _check_still(options: Options, what: str) -> None:
+    if options.crf or options.tile:
+        raise SegjaxError(
+            f"--crf and --tile are for single pictures, not for {what}; leave them away"
+        )
 
 
 def _is_folder(out: Path) -> bool:
@@ -141,8 +166,3 @@ def _check_stems(files: Sequence[Path]) -> None:
                 f"{path.parent} holds both {twin.name} and {path.name}; the masks of both would "
                 f"be {path.stem}.png; rename one"
             )
-
-
-def _to_mask(alpha: np.ndarray) -> np.ndarray:
-    """alpha float [H, W] in [0, 1] → uint8 [H, W] in 0..255."""
-    return np.rint(np.clip(alpha, 0, 1) * 255).astype(np.uint8)

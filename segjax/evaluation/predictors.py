@@ -17,6 +17,12 @@ from segjax.geometry import network_size
 if TYPE_CHECKING:
     from segjax.weights import Released
 
+BRIGHTNESS = np.array([0.299, 0.587, 0.114], np.float32) / 255
+"""Of red, green and blue bytes."""
+
+LOWEST, HIGHEST = 0.25, 0.75
+"""Alphas outside become 0 and 1, as in a stream."""
+
 Predictor = Callable[[np.ndarray], np.ndarray]
 """pixels uint8 RGB [H, W, 3] → alpha float32 [H, W] in [0, 1], without temporal state."""
 
@@ -45,6 +51,8 @@ def is_onnx(model: str) -> bool:
 class ReleasedPredictor:
     """Our own network at the picture's own aspect ratio; one compilation for each network size.
 
+    The mask's edges are drawn to the picture's at full size, as `guided_upsample_blend` does.
+
     Raises:
       SegjaxError: the weights are of a network that tells more than a person from a room.
     """
@@ -58,21 +66,60 @@ class ReleasedPredictor:
                 f"{released.name} tells {released.config.classes} classes apart; an alpha mask "
                 "needs weights with one, the person; give others, such as portrait"
             )
+        from segjax_kernels import guided_coefficients
+
         graph, parameters = nnx.split(released.model)
 
         @jax.jit
-        def forward(parameters: Any, x: jax.Array) -> jax.Array:
-            logits = nnx.merge(graph, parameters)(x.astype(np.float32)[None] / 255)
-            return jax.nn.sigmoid(logits[0, ..., 0])
+        def forward(parameters: Any, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+            small = x.astype(np.float32) / 255
+            logits = nnx.merge(graph, parameters)(small[None])
+            return guided_coefficients(jax.nn.sigmoid(logits[0, ..., 0]), small)
 
-        self._forward = lambda x: np.asarray(forward(parameters, x))
+        self._forward = lambda x: map(np.asarray, forward(parameters, x))
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
         """pixels uint8 RGB [H, W, 3] → alpha float32 [H, W] in [0, 1]."""
         height, width = pixels.shape[:2]
         rows, columns = network_size(height, width)
         small = cv2.resize(pixels, (columns, rows), interpolation=cv2.INTER_AREA)
-        return _enlarge(self._forward(small), height, width)
+        slope, offset = (_enlarge(part, height, width) for part in self._forward(small))
+        alpha = slope * (pixels @ BRIGHTNESS) + offset
+        return np.clip((alpha - LOWEST) / (HIGHEST - LOWEST), 0, 1)
+
+
+class LabelPredictor:
+    """Probabilities of a network's classes for a picture of any size, without temporal state.
+
+    The network sees the whole picture, at the nearest size that it takes; one compilation for each.
+    """
+
+    def __init__(self, released: "Released"):
+        import jax
+        from flax import nnx
+
+        graph, parameters = nnx.split(released.model)
+        self.classes: int = released.config.classes
+        self._multiple = released.model.multiple
+
+        @jax.jit
+        def forward(parameters: Any, x: jax.Array) -> jax.Array:
+            logits = nnx.merge(graph, parameters)(x.astype(np.float32)[None] / 255)[0]
+            return jax.nn.softmax(logits, axis=-1)
+
+        self._forward = lambda x: np.array(forward(parameters, x))
+
+    def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        """pixels uint8 RGB [H, W, 3] → float32 [H, W, classes], each pixel's sum is 1."""
+        height, width = pixels.shape[:2]
+        rows, columns = (
+            max(1, round(side / self._multiple)) * self._multiple for side in (height, width)
+        )
+        if (rows, columns) == (height, width):
+            return self._forward(pixels)
+        resized = cv2.resize(pixels, (columns, rows), interpolation=cv2.INTER_AREA)
+        found = cv2.resize(self._forward(resized), (width, height), interpolation=cv2.INTER_LINEAR)
+        return found.reshape(height, width, self.classes)
 
 
 class OnnxPredictor:

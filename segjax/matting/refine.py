@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from segjax.matting.filters import box
+from segjax_kernels import guided_coefficients
 
 RADIUS = 2
 SOFTNESS = 3e-4
@@ -24,11 +25,32 @@ def refine(alpha: jax.Array, planes: jax.Array) -> jax.Array:
     Returns:
       float32 [h, w] in [0, 1].
     """
-    guide = 0.299 * planes[0] + 0.587 * planes[1] + 0.114 * planes[2]
-    mean_guide, mean_alpha = box(guide, RADIUS), box(alpha, RADIUS)
-    covariance = box(guide * alpha, RADIUS) - mean_guide * mean_alpha
-    variance = box(guide * guide, RADIUS) - mean_guide * mean_guide
+    guide = _luma(planes)
+    products = jnp.stack([guide, alpha, guide * alpha, guide * guide])
+    mean_guide, mean_alpha, mean_both, mean_square = box(products, RADIUS)
+    covariance = mean_both - mean_guide * mean_alpha
+    variance = mean_square - mean_guide * mean_guide
     slope = covariance / (variance + SOFTNESS)
     offset = mean_alpha - slope * mean_guide
-    filtered = box(slope, RADIUS) * guide + box(offset, RADIUS)
-    return jnp.clip((filtered - LOWEST) / (HIGHEST - LOWEST), 0, 1)
+    slope, offset = box(jnp.stack([slope, offset]), RADIUS)
+    return _firm(slope * guide + offset)
+
+
+def refine_by_lines(
+    alpha: jax.Array, planes: jax.Array
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    """The same, and slope and offset of the lines by which `guided_upsample_blend` goes on.
+
+    It does with each pixel of the frame what is done here with the small picture's, so that edges
+    are as fine as the frame.
+    """
+    slope, offset = guided_coefficients(alpha, jnp.moveaxis(planes, 0, -1))
+    return _firm(slope * _luma(planes) + offset), (slope, offset)
+
+
+def _luma(planes: jax.Array) -> jax.Array:
+    return 0.299 * planes[0] + 0.587 * planes[1] + 0.114 * planes[2]
+
+
+def _firm(alpha: jax.Array) -> jax.Array:
+    return jnp.clip((alpha - LOWEST) / (HIGHEST - LOWEST), 0, 1)

@@ -1,10 +1,10 @@
 """A mask that holds still where the picture does."""
 
-from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from segjax.matting.filters import box
 
@@ -40,8 +40,10 @@ class State(NamedTuple):
 def empty_state(height: int, width: int) -> State:
     """The state before the first frame: whatever the first mask is, it counts fully."""
     # Four buffers: the state is donated, and a buffer can be given away only once.
-    size = (height, width)
-    return State(jnp.zeros(size), jnp.zeros((3, *size)), jnp.zeros(size), jnp.zeros(()))
+    shapes = (height, width), (3, height, width), (height, width), ()
+    # NumPy's zeros, since JAX's are compiled.
+    zeros = [np.zeros(shape, np.float32) for shape in shapes]
+    return State(*jax.device_put(zeros, may_alias=False))
 
 
 def smooth(state: State, alpha: jax.Array, planes: jax.Array) -> tuple[State, jax.Array]:
@@ -65,7 +67,7 @@ def smooth(state: State, alpha: jax.Array, planes: jax.Array) -> tuple[State, ja
     clean, usable = jnp.where(finite, alpha, 0), finite.all()
     # Means before magnitudes: noise cancels, motion does not. Then a look one pixel around, since
     # the edge of what moves lies between two of its pixels.
-    red, green, blue = jnp.abs(jax.vmap(partial(box, radius=1))(planes - state.planes))
+    red, green, blue = jnp.abs(box(planes - state.planes, 1))
     change = box(jnp.maximum(jnp.maximum(red, green), blue), 1)
     now, before = clean - state.alpha, state.latest - state.alpha
     agreed = jnp.maximum(jnp.minimum(now, before), -jnp.maximum(now, before))

@@ -4,6 +4,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
@@ -37,7 +38,15 @@ class Matting:
 
     A frame's array is read until the call returns and never after: on a CPU, JAX reads NumPy's
     memory in place, also after the call that it was given to has returned, so the result is
-    waited for and copied.
+    waited for.
+
+    Args:
+      released: the network; its masks differ a little between dtypes.
+      effect: what stands behind the person.
+      smoothing: of the mask in time.
+      refinement: of the mask's edges.
+      guided: refine the edges along the frame's own pixels too; by default not on a CPU.
+      dtype: that the network computes in; by default bfloat16, on a CPU float32.
     """
 
     def __init__(
@@ -47,9 +56,22 @@ class Matting:
         *,
         smoothing: bool = True,
         refinement: bool = True,
+        guided: bool | None = None,
+        dtype: jax.typing.DTypeLike | None = None,
     ):
-        self._params = _parameters(released.model)
-        self._step = make_step(released.model, effect, smoothing=smoothing, refinement=refinement)
+        on_cpu = jax.default_backend() == "cpu"
+        network_dtype = np.dtype(dtype or (jnp.float32 if on_cpu else jnp.bfloat16))
+        self._params = _parameters(released.model, network_dtype)
+        self._step = make_step(
+            released.model,
+            effect,
+            smoothing=smoothing,
+            refinement=refinement,
+            guided=not on_cpu if guided is None else guided,
+            dtype=network_dtype,
+            # A frame's copy on another device is ours to write over; on a CPU it is no copy.
+            in_place=not on_cpu,
+        )
         self._effect = effect
         self._states = _States()
 
@@ -72,15 +94,15 @@ class Matting:
         state = self._states.take(*pixels.shape[:2])
         state, image, alpha = self._step(self._params, state, pixels, background)
         self._states.keep(state)
-        # np.array copies, and waits until all that reads `pixels` is done.
-        return Composite(np.array(image), np.array(alpha), index)
+        # Both wait until all that reads `pixels` is done.
+        return Composite(_taken(image), np.array(alpha), index)
 
 
 class AlphaClip:
     """Masks of a clip's frames at full size, each smoothed by those before it."""
 
     def __init__(self, released: "Released", *, smoothing: bool = True, refinement: bool = True):
-        self._params = _parameters(released.model)
+        self._params = _parameters(released.model, jnp.float32)
         self._step = make_mask_step(released.model, smoothing=smoothing, refinement=refinement)
         self._states = _States()
 
@@ -96,10 +118,31 @@ class AlphaClip:
         return np.array(alpha)
 
 
-def _parameters(model: Segmenter) -> list[jax.Array]:
+def _parameters(model: Segmenter, dtype: jax.typing.DTypeLike) -> list[jax.Array]:
     """What the step is given at every call: a plain list on the device, checked fastest by JAX."""
     keep_freed_memory()
-    return jax.device_put(jax.tree.leaves(nnx.split(model)[1]))
+    leaves = jax.tree.leaves(nnx.split(model)[1])
+    return jax.device_put([np.asarray(leaf).astype(dtype) for leaf in leaves])
+
+
+def _taken(array: jax.Array) -> np.ndarray:
+    """A result that nobody else holds, as NumPy's and writable; on a CPU without a copy."""
+    if jax.default_backend() != "cpu":
+        return np.array(array)
+    return np.asarray(_Memory(array.block_until_ready()))
+
+
+class _Memory:
+    """The memory of a JAX array on a CPU, which it keeps; NumPy's view keeps this."""
+
+    def __init__(self, array: jax.Array):
+        self._array = array
+        self.__array_interface__ = {
+            "version": 3,
+            "shape": array.shape,
+            "typestr": array.dtype.str,
+            "data": (array.unsafe_buffer_pointer(), False),  # not read-only
+        }
 
 
 class _States:

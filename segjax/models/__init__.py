@@ -1,6 +1,6 @@
 """Networks, and nothing else: constructors take explicit keywords, calls take and give arrays."""
 
-from segjax.models.blocks import fold_norms
+from segjax.models.blocks import convolutions_by, fold_norms, seed_dropout
 from segjax.models.segmenter import Segmenter, create_model
 
-__all__ = ["Segmenter", "create_model", "fold_norms"]
+__all__ = ["Segmenter", "convolutions_by", "create_model", "fold_norms", "seed_dropout"]

@@ -1,8 +1,10 @@
 """The pieces that encoders and decoders are built of. Maps are float [N, H, W, C]."""
 
+import contextlib
 import functools
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +12,8 @@ from flax import nnx
 from jax import lax
 
 Activation = Callable[[jax.Array], jax.Array]
+
+_faster: ContextVar[Callable[..., jax.Array] | None] = ContextVar("faster", default=None)
 
 BLOCK = 16
 """Channels that a depthwise convolution takes at a time on a CPU: one vector of AVX-512."""
@@ -38,11 +42,27 @@ WINOGRAD_OUT = (
 )
 
 
+@contextlib.contextmanager
+def convolutions_by(faster: Callable[..., jax.Array]) -> Iterator[None]:
+    """Lets `faster` compute what it can of what is traced meanwhile: on a CPU, norms folded.
+
+    `faster(x, kernel, bias, add, *, stride, dilation, depthwise, relu)` is relu(convolution + bias
+    + add), as `segjax_kernels.cpu.convolution` is; it raises NotImplementedError for the rest.
+    """
+    token = _faster.set(faster)
+    try:
+        yield
+    finally:
+        _faster.reset(token)
+
+
 class ConvNorm(nnx.Module):
     """Convolution → batch norm → activation, with padding as in `conv`.
 
-    Dense by default; `groups=features` (as many in as out) is a depthwise convolution, lowered by
-    `depthwise`. `fold()` merges the norm's running statistics into the kernel for inference.
+    What is given as `add` joins before the activation.
+
+    Dense by default; `depthwise=True` (as many channels in as out) is lowered by
+    `depthwise_conv`. `fold()` merges the norm's running statistics into the kernel for inference.
     """
 
     def __init__(
@@ -53,6 +73,7 @@ class ConvNorm(nnx.Module):
         *,
         stride: int = 1,
         dilation: int = 1,
+        padding: int | None = None,
         depthwise: bool = False,
         act: Activation | None = jax.nn.relu,
         epsilon: float = 1e-5,
@@ -60,7 +81,8 @@ class ConvNorm(nnx.Module):
     ):
         if depthwise and in_features != features:
             raise ValueError(f"depthwise: got {in_features} → {features} channels; must be equal")
-        self.stride, self.dilation, self.depthwise, self.act = stride, dilation, depthwise, act
+        self.stride, self.dilation, self.padding = stride, dilation, padding
+        self.depthwise, self.act = depthwise, act
         per_group = 1 if depthwise else in_features
         init = jax.nn.initializers.variance_scaling(2.0, "fan_in", "truncated_normal")
         self.kernel = nnx.Param(init(rngs.params(), (kernel, kernel, per_group, features)))
@@ -69,16 +91,20 @@ class ConvNorm(nnx.Module):
         )
         self.bias: nnx.Param | None = nnx.data(None)
 
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: jax.Array, add: jax.Array | None = None) -> jax.Array:
         kernel = self.kernel[...].astype(x.dtype)
-        if self.depthwise:
-            x = depthwise_conv(x, kernel, stride=self.stride, dilation=self.dilation)
-        else:
-            x = conv(x, kernel, stride=self.stride, dilation=self.dilation)
-        if self.norm is not None:
-            x = self.norm(x)
+        options = {
+            "stride": self.stride,
+            "dilation": self.dilation,
+            "padding": self.padding,
+            "depthwise": self.depthwise,
+        }
         if self.bias is not None:
-            x = x + self.bias[...].astype(x.dtype)
+            bias = self.bias[...].astype(x.dtype)
+            return conv_bias(x, kernel, bias, add, act=self.act, **options)
+        x = _conv(x, kernel, **options)
+        x = x if self.norm is None else self.norm(x)
+        x = x if add is None else x + add
         return self.act(x) if self.act else x
 
     def fold(self) -> None:
@@ -94,19 +120,112 @@ class ConvNorm(nnx.Module):
         self.norm = None
 
 
-def conv(x: jax.Array, kernel: jax.Array, *, stride: int = 1, dilation: int = 1) -> jax.Array:
+class Conv(nnx.Module):
+    """Convolution + bias → activation, with padding as in `conv`: where no norm follows."""
+
+    def __init__(
+        self,
+        in_features: int,
+        features: int,
+        kernel: int = 1,
+        *,
+        stride: int = 1,
+        dilation: int = 1,
+        padding: int | None = None,
+        depthwise: bool = False,
+        act: Activation | None = None,
+        rngs: nnx.Rngs,
+    ):
+        self.stride, self.dilation, self.padding = stride, dilation, padding
+        self.depthwise, self.act = depthwise, act
+        per_group = 1 if depthwise else in_features
+        init = jax.nn.initializers.variance_scaling(2.0, "fan_in", "truncated_normal")
+        self.kernel = nnx.Param(init(rngs.params(), (kernel, kernel, per_group, features)))
+        self.bias = nnx.Param(jnp.zeros((features,)))
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return conv_bias(
+            x,
+            self.kernel[...].astype(x.dtype),
+            self.bias[...].astype(x.dtype),
+            act=self.act,
+            stride=self.stride,
+            dilation=self.dilation,
+            padding=self.padding,
+            depthwise=self.depthwise,
+        )
+
+
+def conv_bias(
+    x: jax.Array,
+    kernel: jax.Array,
+    bias: jax.Array,
+    add: jax.Array | None = None,
+    *,
+    act: Activation | None = None,
+    stride: int = 1,
+    dilation: int = 1,
+    padding: int | None = None,
+    depthwise: bool = False,
+) -> jax.Array:
+    """act(convolution + bias + add), in one go where `convolutions_by` helps."""
+    operands = (x, kernel, bias) if add is None else (x, kernel, bias, add)
+    options = {"stride": stride, "dilation": dilation, "depthwise": depthwise}
+
+    def by_xla(x: jax.Array, kernel: jax.Array, bias: jax.Array, *add: jax.Array) -> jax.Array:
+        y = _conv(x, kernel, padding=padding, **options) + bias
+        y = functools.reduce(operator.add, add, y)
+        return act(y) if act else y
+
+    faster = _faster.get()
+    if faster is None or padding is not None:
+        return by_xla(*operands)
+
+    def by_faster(*operands: jax.Array) -> jax.Array:
+        y = faster(*operands, **options, relu=act is jax.nn.relu)
+        return y if act in (None, jax.nn.relu) else act(y)
+
+    try:
+        return lax.platform_dependent(*operands, cpu=by_faster, default=by_xla)
+    except NotImplementedError:
+        return by_xla(*operands)
+
+
+def _conv(
+    x: jax.Array,
+    kernel: jax.Array,
+    *,
+    stride: int,
+    dilation: int,
+    padding: int | None,
+    depthwise: bool,
+) -> jax.Array:
+    if depthwise:
+        return depthwise_conv(x, kernel, stride=stride, dilation=dilation)
+    return conv(x, kernel, stride=stride, dilation=dilation, padding=padding)
+
+
+def conv(
+    x: jax.Array,
+    kernel: jax.Array,
+    *,
+    stride: int = 1,
+    dilation: int = 1,
+    padding: int | None = None,
+) -> jax.Array:
     """Convolution of [N, H, W, C] with [k, k, C, F]; a side of n becomes ceil(n / stride).
 
     Padding is dilation × (k − 1) / 2 on both sides, so that a stride samples the same pixels
-    whether a side is even or odd, as in PyTorch's models.
+    whether a side is even or odd, as in PyTorch's models; unless another is given.
     """
     size = kernel.shape[0]
-    if size == 1 and stride == 1 and x.shape[0] > 1:
+    if size == 1 and stride == 1 and not padding and x.shape[0] > 1:
         # As a matrix product: the gradient is 8 times faster on a CPU than a convolution's. One
         # picture is inference, where XLA would hand its few rows to several threads at a loss.
         n, h, w, c = x.shape
         return (x.reshape(-1, c) @ kernel[0, 0]).reshape(n, h, w, -1)
-    pad = dilation * (size - 1) // 2
+    same = dilation * (size - 1) // 2
+    pad = same if padding is None else padding
 
     def direct(x: jax.Array, kernel: jax.Array) -> jax.Array:
         return lax.conv_general_dilated(
@@ -118,7 +237,8 @@ def conv(x: jax.Array, kernel: jax.Array, *, stride: int = 1, dilation: int = 1)
             dimension_numbers=("NHWC", "HWIO", "NHWC"),
         )
 
-    if (x.shape[0], size, stride, dilation) == (1, 3, 1, 1) and min(kernel.shape[2:]) >= 48:
+    many = kernel.shape[2] >= 48 and kernel.shape[3] >= 24
+    if many and (x.shape[0], size, stride, dilation, pad) == (1, 3, 1, 1, 1):
         return lax.platform_dependent(x, kernel, cpu=_winograd, default=direct)
     return direct(x, kernel)
 
@@ -212,29 +332,41 @@ class ResidualBlock(nnx.Module):
 
     def __init__(self, features: int, *, dilation: int = 1, rngs: nnx.Rngs):
         self.first = ConvNorm(features, features, dilation=dilation, rngs=rngs)
-        self.second = ConvNorm(features, features, dilation=dilation, act=None, rngs=rngs)
+        self.second = ConvNorm(features, features, dilation=dilation, rngs=rngs)
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        return jax.nn.relu(x + self.second(self.first(x)))
+        return self.second(self.first(x), add=x)
 
 
 class SqueezeExcite(nnx.Module):
-    """Channel weights from the map's mean (Hu et al., 2018), with MobileNetV3's hard sigmoid."""
+    """Channel weights from the map's mean (Hu et al., 2018): `gate` of two layers, `act` between.
 
-    def __init__(self, features: int, *, reduction: int = 4, rngs: nnx.Rngs):
-        squeezed = max(8, features // reduction)
+    The default gate and activation are MobileNetV3's.
+    """
+
+    def __init__(
+        self,
+        features: int,
+        squeezed: int,
+        *,
+        act: Activation = jax.nn.relu,
+        gate: Activation = jax.nn.hard_sigmoid,
+        rngs: nnx.Rngs,
+    ):
+        self.act, self.gate = act, gate
         self.squeeze = nnx.Linear(features, squeezed, rngs=rngs)
         self.excite = nnx.Linear(squeezed, features, rngs=rngs)
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        weights = jax.nn.relu(self.squeeze(jnp.mean(x, axis=(1, 2))))
-        return x * jax.nn.hard_sigmoid(self.excite(weights))[:, None, None, :]
+        weights = self.act(self.squeeze(jnp.mean(x, axis=(1, 2))))
+        return x * self.gate(self.excite(weights))[:, None, None, :]
 
 
 class InvertedResidual(nnx.Module):
     """1×1 expand → depthwise → squeeze-excite → 1×1 project (Sandler et al., 2018).
 
-    With a shortcut where input and output have one shape.
+    With a shortcut where input and output have one shape, unless that is refused. `expand=False`
+    leaves out the first convolution, as the papers do where it would add no channels.
     """
 
     def __init__(
@@ -246,10 +378,18 @@ class InvertedResidual(nnx.Module):
         kernel: int = 3,
         stride: int = 1,
         dilation: int = 1,
-        squeeze: bool = False,
+        act: Activation = jax.nn.relu,
+        squeeze: SqueezeExcite | None = None,
+        expand: bool = True,
+        shortcut: bool = True,
+        epsilon: float = 1e-5,
         rngs: nnx.Rngs,
     ):
-        self.expand = ConvNorm(in_features, expanded, 1, rngs=rngs)
+        self.expand = (
+            ConvNorm(in_features, expanded, 1, act=act, epsilon=epsilon, rngs=rngs)
+            if expand
+            else None
+        )
         self.spatial = ConvNorm(
             expanded,
             expanded,
@@ -257,18 +397,41 @@ class InvertedResidual(nnx.Module):
             stride=stride,
             dilation=dilation,
             depthwise=True,
+            act=act,
+            epsilon=epsilon,
             rngs=rngs,
         )
-        self.squeeze = SqueezeExcite(expanded, rngs=rngs) if squeeze else None
-        self.project = ConvNorm(expanded, features, 1, act=None, rngs=rngs)
-        self.shortcut = stride == 1 and in_features == features
+        self.squeeze = squeeze
+        self.project = ConvNorm(expanded, features, 1, act=None, epsilon=epsilon, rngs=rngs)
+        self.shortcut = shortcut and stride == 1 and in_features == features
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        y = self.spatial(self.expand(x))
+        y = x if self.expand is None else self.expand(x)
+        y = self.spatial(y)
         if self.squeeze is not None:
             y = self.squeeze(y)
-        y = self.project(y)
-        return x + y if self.shortcut else y
+        return self.project(y, add=x if self.shortcut else None)
+
+
+def max_pool(x: jax.Array, size: int, *, stride: int = 1, dilation: int = 1) -> jax.Array:
+    """Maxima over size × size windows; a side of n becomes ceil(n / stride).
+
+    An odd window is centred on the pixel that a stride samples, an even one begins there; what is
+    outside of the map does not count. Maxima of shifted maps, and not `lax.reduce_window`, whose
+    gradient knows no dilation and is slow on a CPU.
+    """
+    before, reach = dilation * ((size - 1) // 2), dilation * (size - 1)
+    for axis in (1, 2):
+        last = (x.shape[axis] - 1) // stride * stride
+        pad = [(0, 0)] * 4
+        pad[axis] = (before, max(0, last + reach + 1 - before - x.shape[axis]))
+        padded = jnp.pad(x, pad, constant_values=-jnp.inf)
+        shifted = [
+            lax.slice_in_dim(padded, at, at + last + 1, stride, axis)
+            for at in range(0, reach + 1, dilation)
+        ]
+        x = functools.reduce(jnp.maximum, shifted)
+    return x
 
 
 def space_to_depth(x: jax.Array, factor: int) -> jax.Array:
@@ -293,6 +456,19 @@ def upsample2x(x: jax.Array) -> jax.Array:
     return _upsample_axis(_upsample_axis(x, 1), 2)
 
 
+def resize_bilinear(x: jax.Array, size: tuple[int, ...]) -> jax.Array:
+    """Bilinear resizing of [N, H, W, C] to [N, *size, C] with half-pixel centres, no antialias.
+
+    PyTorch's `interpolate(…, mode="bilinear", align_corners=False)`.
+    """
+    n, h, w, c = x.shape
+    if size == (h, w):
+        return x
+    if size == (2 * h, 2 * w):
+        return upsample2x(x)
+    return jax.image.resize(x, (n, *size, c), "linear", antialias=False)
+
+
 def _upsample_axis(x: jax.Array, axis: int) -> jax.Array:
     size = x.shape[axis]
     first = lax.slice_in_dim(x, 0, 1, axis=axis)
@@ -301,6 +477,17 @@ def _upsample_axis(x: jax.Array, axis: int) -> jax.Array:
     after = jnp.concatenate([lax.slice_in_dim(x, 1, size, axis=axis), last], axis)
     pair = jnp.stack([0.75 * x + 0.25 * before, 0.75 * x + 0.25 * after], axis + 1)
     return pair.reshape(*x.shape[:axis], 2 * size, *x.shape[axis + 1 :])
+
+
+def seed_dropout(module: nnx.Module, key: jax.Array) -> None:
+    """Gives every dropout of `module` its random numbers, in place; training needs them each step.
+
+    They are no part of a network's state: whoever trains derives the key from the step's number,
+    so that a resumed run draws what it would have drawn.
+    """
+    drops = [part for _, part in nnx.iter_graph(module) if isinstance(part, nnx.Dropout)]
+    for index, part in enumerate(drops):
+        part.rngs = nnx.RngStream(jax.random.fold_in(key, index), tag="dropout")
 
 
 def fold_norms(module: nnx.Module) -> None:

@@ -22,6 +22,14 @@ class Registry:
         """Of all variants, in alphabetical order."""
         return tuple(sorted(self._homes))
 
+    def family(self, name: str) -> str:
+        """The module that a name is in; none ("") if it is not registered."""
+        return self._homes.get(name, "")
+
+    def kin(self, one: str, other: str) -> bool:
+        """Whether two names are of one family."""
+        return self._homes.get(one) == self._homes.get(other)
+
     def __getitem__(self, name: str) -> Callable[..., Any]:
         """The constructor of a variant.
 

@@ -9,7 +9,7 @@ from flax import nnx
 
 from segjax.models.decoders import DECODERS
 from segjax.models.encoders import ENCODERS
-from segjax.models.features import FeatureInfo
+from segjax.models.keys import Keys
 
 
 class Segmenter(nnx.Module):
@@ -50,8 +50,7 @@ class Segmenter(nnx.Module):
         return self.encoder((x - mean) / deviation)
 
     def _decode(self, decoder: Any, features: list[jax.Array], x: jax.Array) -> jax.Array:
-        info = self.encoder.info
-        chosen = [features[at] for at in _places(decoder, info)]
+        chosen = [features[at] for at in self.encoder.info.places(decoder.levels)]
         return decoder(chosen, x.shape[1:3]).astype(jnp.float32)
 
 
@@ -73,8 +72,9 @@ def create_model(
       encoder: the backbone; by default the one that the model was published with.
       num_classes: channels of the logits; 1 for person or room.
       output_stride: coarsest stride of the encoder; its own by default.
-      auxiliary: name of a second decoder, on the level before the coarsest, for a second loss.
-      encoder_options: further keywords of the encoder.
+      auxiliary: name of a second decoder, for a second loss: "fcn_auxiliary" as a rule.
+      encoder_options: further keywords of the encoder, before those that the model was published
+        with, which hold for an encoder of the same family.
       decoder_options: further keywords of the decoder.
       seed: of the initial weights.
 
@@ -84,25 +84,21 @@ def create_model(
     """
     make = DECODERS[name]
     own, own_options = variant_class(make).encoder
-    options = {**(own_options if encoder in (None, own) else {}), **(encoder_options or {})}
+    backbone = encoder or own
+    options = {**(own_options if ENCODERS.kin(backbone, own) else {}), **(encoder_options or {})}
     if output_stride is not None:
         options["output_stride"] = output_stride
-    # Drawing by JAX's default generator compiles for two seconds a shape on a CPU, by this one for
-    # a quarter. Its numbers may differ from device to device, which start values may.
-    rngs = nnx.Rngs(jax.random.key(seed, impl="rbg"))
-    body = ENCODERS[encoder or own](**options, rngs=rngs)
+    rngs = Keys(seed)
+    body = ENCODERS[backbone](**options, rngs=rngs)
 
     def build(make: Any, name: str, **options: Any) -> Any:
         kind = variant_class(make)
-        missing = [level for level in kind.levels if level > 0 and level not in body.info.levels]
-        if missing:
+        if problem := misfit(kind, body):
             raise ValueError(
-                f"{name} needs features at strides {', '.join(map(str, kind.levels))}; the "
-                f"encoder {encoder or own} has {', '.join(map(str, body.info.levels))}; "
-                f"take another encoder"
+                f"{name} {problem[0]}; the encoder {backbone} has {problem[1]}; "
+                "take another encoder"
             )
-        places = _places(kind, body.info)
-        info = FeatureInfo(*(tuple(values[at] for at in places) for values in body.info))
+        info = body.info.of(kind.levels)
         return make(info, num_classes, **options, rngs=rngs)
 
     top = build(make, name, **(decoder_options or {}))
@@ -110,13 +106,22 @@ def create_model(
     return Segmenter(body, top, second)
 
 
+def misfit(decoder: Any, encoder: Any) -> tuple[str, str] | None:
+    """What a decoder, or its class, needs and what an encoder has instead; None if it fits."""
+    levels, wanted = encoder.info.levels, decoder.levels
+    if any(level > 0 and level not in levels for level in wanted):
+        strides = [
+            ", ".join(str(level) for level in some if level > 0) for some in (wanted, levels)
+        ]
+        return f"needs features at strides {strides[0]}", strides[1]
+    if min(wanted, default=0) < -len(levels):
+        return f"needs {-min(wanted)} maps", f"{len(levels)}"
+    margins = [getattr(part, "margin", 0) for part in (decoder, encoder)]
+    if margins[0] != margins[1]:
+        return f"needs maps with a margin of {margins[0]} pixels", f"one of {margins[1]}"
+    return None
+
+
 def variant_class(make: Any) -> Any:
     """The class that a variant builds: the variant itself, or what it is a `partial` of."""
     return getattr(make, "func", make)
-
-
-def _places(decoder: Any, info: FeatureInfo) -> list[int]:
-    """Where the levels that a decoder needs stand among an encoder's."""
-    if not decoder.levels:
-        return list(range(len(info.levels)))
-    return [info.levels.index(level) if level > 0 else level for level in decoder.levels]

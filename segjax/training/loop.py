@@ -164,11 +164,16 @@ def train(
 
 
 def _create_model(config: TrainConfig) -> Segmenter:
+    if config.init and config.encoder_init:
+        raise SegjaxError("got both --init and --encoder-init; the first has an encoder; give one")
     if not config.init:
         try:
-            return weights.create_model(config.model)
+            model = weights.create_model(config.model)
         except (ValueError, TypeError) as error:
             raise SegjaxError(f"the config's model cannot be built: {error}; mend it") from error
+        if config.encoder_init:
+            weights.load_encoder(model, config.encoder_init)
+        return model
     start = weights.load(config.init, trainable=True)
     for name, (theirs, ours) in _differences(start.config, config.model).items():
         if name != "seed":

@@ -12,6 +12,7 @@ from segjax import weights
 from segjax.cli import main, segment
 from segjax.config import ModelConfig
 from segjax.images import read_image, read_mask, write_image
+from segjax.labels import palette
 from segjax.live.frames import Frame
 from segjax.live.recording import Recording
 from segjax.live.videos import VideoFile
@@ -217,11 +218,34 @@ def test_bad_weights_are_one_line_and_nothing_written(
         ("nowhere.safetensors", "neither installed weights nor a file"),
         ("in.png", "in.png is not a whole safetensors file"),
         ("cut.safetensors", "cut.safetensors is not a whole safetensors file"),
-        ("eleven.safetensors", "tells 11 classes apart"),
     ):
         assert run("in.png", "--out", "masks", "--model", model) == 2
         assert_one_line(capsys.readouterr().err, words)
         assert snapshot(here) == before
+
+
+def test_several_classes_give_palettes_and_overlays(here: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("SEGJAX_CACHE", "off")
+    write_weights(here / "eleven.safetensors", classes=11)
+    pixels = person()
+    write_image("in.png", pixels)
+    arguments = ["--model", "eleven.safetensors", "--out", "labels"]
+    assert run("in.png", *arguments) == 0
+    stored = read_image(Path("labels/in.png"))
+    assert stored.shape == pixels.shape
+    colours = {tuple(colour) for colour in palette(11)}
+    assert {tuple(colour) for colour in stored.reshape(-1, 3)} <= colours
+    assert read_image(Path("labels/in_overlay.jpg")).shape == pixels.shape
+    assert run("in.png", *arguments, "--crf", "--tile", "16", "32") == 0
+
+
+def test_crf_and_tiles_are_for_single_pictures(here: Path, capsys):
+    write_video(Path("in.mp4"), [0, 50])
+    assert run("in.mp4", "--out", "masks", "--crf") == 2
+    assert_one_line(capsys.readouterr().err, "for single pictures, not for a video")
+    write_image("in.png", person())
+    assert run("in.png", "--out", "masks", "--tile", "100", "256") == 2
+    assert_one_line(capsys.readouterr().err, "multiples of 16")
 
 
 def truncated_video() -> None:

@@ -2,7 +2,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from segjax_kernels.dispatch import Implementation, dispatch
+from segjax_kernels.dispatch import Implementation, dispatch, operation
 
 ONE = jnp.float32(1)
 
@@ -60,3 +60,39 @@ def test_an_error_of_the_user_is_not_passed_over():
 
     with pytest.raises(ValueError, match="you erred"):
         dispatch({"strict": Implementation(strict), "any": GPU_FIRST["any"]}, None, ONE)
+
+
+def test_an_operation_is_one_call_of_a_batch_however_it_is_asked_for():
+    shapes = []
+
+    def add(x, y, *, times):
+        shapes.append((x.shape, y.shape))
+        return times * (x + y)
+
+    call = operation({"any": Implementation(add)}, "has no derivative")
+
+    def run(x, y, batched):
+        shapes.clear()
+        result = call(None, (("times", 2),), batched, x, y)
+        assert len(set(shapes)) == 1
+        return result, shapes[0]
+
+    one, four = jnp.arange(3.0), jnp.arange(12.0).reshape(4, 3)
+    result, seen = run(one, one, (False, False))
+    assert seen == ((1, 3), (1, 3)) and result.shape == (3,)
+    result, seen = run(four, one, (True, False))
+    assert seen == ((4, 3), (1, 3)) and (result == 2 * (four + one)).all()
+
+    shapes.clear()
+    mapped = jax.vmap(lambda x, y: call(None, (("times", 2),), (False, False), x, y), (0, None))
+    assert (mapped(four, one) == result).all() and shapes[-1] == seen
+
+    # A batch of batches: what only one of the two axes has is repeated along the other.
+    shapes.clear()
+    twice = jax.vmap(lambda x, y: call(None, (("times", 2),), (True, True), x, y), (None, 0))
+    result = twice(four, jnp.stack([four, 2 * four]))
+    assert shapes[-1] == ((8, 3), (8, 3))
+    assert (result == 2 * jnp.stack([2 * four, 3 * four])).all()
+
+    with pytest.raises(NotImplementedError, match="has no derivative"):
+        jax.grad(lambda x: call(None, (("times", 2),), (False, False), x, one).sum())(one)

@@ -1,7 +1,4 @@
-import subprocess
-import sys
 from functools import partial
-from pathlib import Path
 
 import hypothesis.extra.numpy as arrays
 import hypothesis.strategies as st
@@ -9,81 +6,67 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from agreement import check
 from hypothesis import given, settings
 
 from segjax_kernels import upsample_blend
-from segjax_kernels.upsample_blend import cases
-from segjax_kernels.upsample_blend.api import IMPLEMENTATIONS
+from segjax_kernels.upsample_blend import cases, xla
 
-HERE = Path(__file__).parent
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
 ON_CPU = ("xla", "reference")
-
-# The share of bytes that may be off by 1 and by 2. Floats err only where the exact result lies
-# halfway between two bytes; the integers round alpha to bytes twice, and by weights of 8 bits.
-OFF = {"triton": (0.001, 0), "reference": (0.001, 0), "xla": (1, 0.01)}
+NAMED = {case.name: case for case in (*cases.AWKWARD, *cases.REAL)}
 
 
-def oracle(frame, alpha, background):
-    """The exact result, and the alpha of every pixel, in float64."""
-
-    def along(values, size):
-        source = values.shape[-1]
-        position = (np.arange(size) + 0.5) * source / size - 0.5
-        return np.stack([np.interp(position, np.arange(source), row) for row in values])
-
-    alpha = along(along(np.float64(alpha), frame.shape[1]).T, frame.shape[0]).T[..., None]
-    return alpha * frame + (1 - alpha) * background, alpha
-
-
-@pytest.fixture(scope="session")
-def interpreted(needs, tmp_path_factory):
-    """What the Triton kernel gives in Triton's interpreter, by case."""
-    needs("triton")
-    needs("jax_triton")
-    path = tmp_path_factory.mktemp("triton") / "interpreted.npz"
-    run_apart("interpreted.py", path)
-    return np.load(path)
-
-
-def run_apart(script, *arguments):
-    """Runs a script of this folder in a process of its own; returns what it printed."""
-    command = [sys.executable, HERE / script, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=250)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
-@pytest.mark.parametrize("colour", [False, True], ids=["picture", "colour"])
+@pytest.mark.parametrize("implementation", ON_CPU)
+@pytest.mark.parametrize("background", cases.BACKGROUNDS)
 @pytest.mark.parametrize("case", cases.AWKWARD, ids=lambda case: case.name)
-def test_awkward_sizes_against_the_oracle(implementation, colour, case, request):
-    inputs = cases.inputs(case, colour=colour)
-    if implementation == "triton":
-        result = request.getfixturevalue("interpreted")[f"{case.name}, {colour}"]
-    else:
-        result = np.asarray(upsample_blend(*inputs, implementation=implementation))
-    check(result, inputs, implementation)
+def test_awkward_sizes_against_the_oracle(implementation, background, case):
+    inputs = cases.inputs(case, background)
+    check(
+        np.asarray(upsample_blend(*inputs, implementation=implementation)), inputs, implementation
+    )
 
 
-@pytest.mark.parametrize("colour", [False, True], ids=["picture", "colour"])
-def test_a_real_size_against_the_oracle(colour):
-    inputs = cases.inputs(next(c for c in cases.REAL if c.name == "720p"), colour=colour)
+@pytest.mark.parametrize("background", cases.BACKGROUNDS)
+@pytest.mark.parametrize("case", cases.AWKWARD[3:5], ids=lambda case: case.name)
+def test_what_a_tpu_runs_against_the_oracle(background, case):
+    """Its matrix products, run here: the platform decides only where they are lowered."""
+    inputs = cases.inputs(case, background)
+    result = xla.by_products(*(x[None] for x in inputs if x is not None))
+    check(np.asarray(result[0]), inputs, "reference")
+
+
+@pytest.mark.parametrize("background", cases.BACKGROUNDS)
+def test_a_real_size_against_the_oracle(background):
+    inputs = cases.inputs(NAMED["720p"], background)
     check(np.asarray(upsample_blend(*inputs)), inputs, "xla")
 
 
-def check(result, inputs, implementation):
-    frame, _, background = inputs
-    exact, alpha = oracle(*inputs)
-    assert result.shape == frame.shape and result.dtype == np.uint8
-    off = np.abs(result - np.rint(exact))
-    by_one, by_two = OFF[implementation]
-    assert off.max() <= (2 if by_two else 1)
-    assert (off == 1).mean() <= by_one
-    assert (off == 2).mean() <= by_two
-    background = np.broadcast_to(background, frame.shape)
-    for value, source in ((0, background), (1, frame)):
-        where = np.broadcast_to(alpha == value, frame.shape)
-        np.testing.assert_array_equal(result[where], source[where])
+@pytest.mark.parametrize("implementation", ON_CPU)
+@pytest.mark.parametrize("size", [(45, 75), (31, 2), (1, 1)], ids=str)
+def test_a_small_background_of_any_size(implementation, size):
+    frame, alpha, _ = cases.inputs(NAMED["odd"])
+    small = np.random.default_rng(1).random((*size, 3), np.float32)
+    result = np.asarray(upsample_blend(frame, alpha, small, implementation=implementation))
+    check(result, (frame, alpha, small), implementation)
+
+
+def test_a_small_background_as_large_as_the_frame_is_that_picture():
+    frame, alpha, picture = cases.inputs(NAMED["odd"])
+    small = picture.astype(np.float32) / 255
+    np.testing.assert_array_equal(
+        upsample_blend(frame, alpha, small, implementation="reference"),
+        upsample_blend(frame, alpha, picture, implementation="reference"),
+    )
+
+
+@pytest.mark.parametrize("implementation", ON_CPU)
+def test_a_small_background_out_of_range_is_clipped(implementation):
+    frame, alpha = np.full((1, 4, 3), 200, np.uint8), np.zeros((1, 1), np.float32)
+    small = np.array([np.nan, np.inf, -np.inf, 1.5], np.float32)[None, :, None].repeat(3, axis=2)
+    result = upsample_blend(frame, alpha, small, implementation=implementation)
+    assert result[0, :, 0].tolist() == [0, 255, 0, 255]
 
 
 def test_by_hand():
@@ -111,7 +94,7 @@ def test_the_result_lies_between_its_inputs(implementation, data):
     result = np.asarray(upsample_blend(frame, alpha, background, implementation=implementation))
     assert (result >= np.minimum(frame, background)).all()
     assert (result <= np.maximum(frame, background)).all()
-    assert np.abs(result - oracle(frame, alpha, background)[0]).max() <= 2.5
+    assert np.abs(result - cases.oracle(frame, alpha, background)[0]).max() <= 2.5
 
 
 @pytest.mark.parametrize("implementation", ON_CPU)
@@ -127,28 +110,58 @@ def test_a_constant_mask_survives(implementation, value, shapes):
     assert abs(level - 255 * value) <= 0.5 + 0.5 / 256 + 1e-4
 
 
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
-def test_alpha_out_of_range(implementation, request):
-    inputs = cases.out_of_range()
-    if implementation == "triton":
-        result = request.getfixturevalue("interpreted")["out of range"]
-    else:
-        result = upsample_blend(*inputs, implementation=implementation)
+@pytest.mark.parametrize("implementation", ON_CPU)
+def test_alpha_out_of_range(implementation):
+    result = upsample_blend(*cases.out_of_range(), implementation=implementation)
     assert result[0, :, 0].tolist() == [0, 200, 0, 200, 0]
 
 
+NAMES = ("frame", "alpha", "background")
+COMBINED = [(background, NAMES) for background in cases.BACKGROUNDS]
+COMBINED += [("small", (name,)) for name in NAMES]
+
+
 @pytest.mark.parametrize("implementation", ON_CPU)
-def test_vmap_is_a_loop(implementation):
-    first, second = (cases.inputs(cases.AWKWARD[3], seed=seed) for seed in (1, 2))
-    frames, masks, _ = map(np.stack, zip(first, second, strict=True))
+@pytest.mark.parametrize(("background", "batched"), COMBINED)
+def test_batches_and_vmap_do_each_frame_alike(implementation, background, batched):
+    every = cases.inputs(NAMED["rows of no multiple of 16 bytes"], background, count=2)
+    axes = [
+        0 if name in batched and x is not None else None
+        for name, x in zip(NAMES, every, strict=True)
+    ]
+    inputs = [x if axis == 0 or x is None else x[0] for x, axis in zip(every, axes, strict=True)]
     blend = partial(upsample_blend, implementation=implementation)
-    together = jax.vmap(blend, in_axes=(0, 0, None))(frames, masks, first[2])
-    apart = [blend(*each[:2], first[2]) for each in (first, second)]
-    np.testing.assert_array_equal(together, apart)
+    together = blend(*inputs)
+    np.testing.assert_array_equal(jax.vmap(blend, in_axes=axes)(*inputs), together)
+    for at in range(2):
+        one = [
+            x if axis is None or x is None else x[at] for x, axis in zip(inputs, axes, strict=True)
+        ]
+        np.testing.assert_array_equal(blend(*one), together[at])
+
+
+def test_vmap_of_batches():
+    frames, masks, back = cases.inputs(NAMED["odd"], "small", count=3)
+    shared = back[0]
+    together = jax.vmap(upsample_blend, in_axes=(None, 0, None))(frames, masks, shared)
+    assert together.shape == (3, *frames.shape)
+    for at in range(3):
+        np.testing.assert_array_equal(together[at], upsample_blend(frames, masks[at], shared))
+    stacked = jax.vmap(upsample_blend, in_axes=(None, 0, None))(
+        frames, masks[:, None][:, [0] * 3], shared
+    )
+    np.testing.assert_array_equal(stacked, together)
+
+
+def test_in_place_changes_nothing_on_a_cpu():
+    inputs = cases.inputs(NAMED["odd"])
+    expected = upsample_blend(*inputs)
+    donating = jax.jit(partial(upsample_blend, in_place=True), donate_argnums=0)
+    np.testing.assert_array_equal(donating(*inputs), expected)
 
 
 def test_no_derivative():
-    frame, alpha, background = cases.inputs(cases.AWKWARD[3])
+    frame, alpha, background = cases.inputs(NAMED["odd"])
 
     def loss(alpha, scale):
         return (scale * upsample_blend(frame, alpha, background)).sum()
@@ -166,13 +179,17 @@ FRAME, MASK, BACK = ((4, 6, 3), np.uint8), ((2, 3), np.float32), ((4, 6, 3), np.
     [
         (((4, 6, 3), np.float32), MASK, BACK, r"got a frame of float32\[4, 6, 3\]; it is uint8"),
         (((4, 6, 4), np.uint8), MASK, BACK, r"frame of uint8\[4, 6, 4\]"),
-        (((1, 4, 6, 3), np.uint8), MASK, BACK, "jax.vmap for a batch"),
+        (((1, 2, 4, 6, 3), np.uint8), MASK, BACK, r"or uint8\[N, H, W, 3\]; convert it"),
         (((0, 6, 3), np.uint8), MASK, ((3,), np.uint8), "at least one pixel"),
+        (FRAME, ((0, 3), np.float32), BACK, "at least one pixel"),
         (FRAME, ((2, 3), np.uint8), BACK, r"got an alpha of uint8\[2, 3\]; it is float32"),
-        (FRAME, ((2, 3, 1), np.float32), BACK, r"alpha of float32\[2, 3, 1\]"),
+        (FRAME, ((2, 3, 1, 1), np.float32), BACK, r"alpha of float32\[2, 3, 1, 1\]"),
         (FRAME, ((5, 3), np.float32), BACK, "at most as high and as wide; resize it first"),
         (FRAME, MASK, ((4, 5, 3), np.uint8), r"got a background of uint8\[4, 5, 3\] for a frame"),
-        (FRAME, MASK, ((3,), np.int32), "it is uint8 and of the frame's shape, or .3."),
+        (FRAME, MASK, ((3,), np.int32), "uint8 and of the frame's size, uint8.3. for one colour"),
+        (FRAME, MASK, ((5, 6, 3), np.float32), r"float32\[b, c, 3\], at most as high and as wide"),
+        (FRAME, MASK, ((0, 6, 3), np.float32), r"got a background of float32\[0, 6, 3\]"),
+        (((2, 4, 6, 3), np.uint8), ((3, 2, 3), np.float32), BACK, r"batches of \[2, 3\]; those"),
     ],
 )
 def test_errors_say_what_was_got_the_rule_and_the_remedy(frame, alpha, background, message):
@@ -181,61 +198,16 @@ def test_errors_say_what_was_got_the_rule_and_the_remedy(frame, alpha, backgroun
         upsample_blend(*inputs)
 
 
+def test_rgba_is_not_in_place():
+    frame, alpha, _ = cases.inputs(NAMED["odd"])
+    with pytest.raises(ValueError, match="in_place=True without a background; RGBA has more bytes"):
+        upsample_blend(frame, alpha, None, in_place=True)
+
+
 def test_none_is_xla_on_a_cpu():
-    inputs = cases.inputs(cases.AWKWARD[4])
+    inputs = cases.inputs(NAMED["prime"])
     np.testing.assert_array_equal(
         upsample_blend(*inputs), upsample_blend(*inputs, implementation="xla")
     )
     result = upsample_blend(*inputs, implementation="reference")
     assert (upsample_blend(*inputs) != result).any(), "the integers are told from the floats"
-
-
-def lowered(implementation, platform, batch=(), height=45):
-    avals = [
-        jax.ShapeDtypeStruct((*batch, *shape), dtype)
-        for shape, dtype in (
-            ((height, 64, 3), jnp.uint8),
-            ((9, 16), jnp.float32),
-            ((3,), jnp.uint8),
-        )
-    ]
-    function = partial(upsample_blend, implementation=implementation)
-    function = jax.jit(jax.vmap(function) if batch else function)
-    return function.trace(*avals).lower(lowering_platforms=(platform,)).as_text()
-
-
-@pytest.mark.parametrize("batch", [(), (2,)], ids=["one", "vmap"])
-@pytest.mark.parametrize("implementation", [None, "triton"])
-def test_a_jitted_call_lowers_to_triton_for_cuda(implementation, batch, needs):
-    needs("triton")
-    needs("jax_triton")
-    assert "triton_kernel_call" in lowered(implementation, "cuda", batch)
-
-
-def test_other_platforms_lower_without_triton():
-    assert "triton_kernel_call" not in lowered("xla", "cuda")
-    for platform in ("cpu", "tpu"):
-        assert "triton_kernel_call" not in lowered(None, platform)
-
-
-def test_triton_on_a_cpu_says_why_not():
-    inputs = cases.inputs(cases.AWKWARD[3])
-    with pytest.raises(NotImplementedError, match=r"implementation='triton' (runs on cuda|needs)"):
-        upsample_blend(*inputs, implementation="triton")
-
-
-def test_without_triton_the_rest_works(monkeypatch):
-    package = "segjax_kernels.upsample_blend"
-    monkeypatch.setitem(sys.modules, "jax_triton", None)
-    monkeypatch.delitem(sys.modules, f"{package}.triton_kernel", raising=False)
-    monkeypatch.delattr(sys.modules[package], "triton_kernel", raising=False)
-    # A height that nothing else has, since what was traced with Triton is kept.
-    with pytest.raises(NotImplementedError, match=r"needs triton and jax-triton .* install segjax"):
-        lowered("triton", "cuda", height=47)
-    assert "triton_kernel_call" not in lowered(None, "cuda", height=47)
-
-
-def test_the_kernel_compiles_for_the_gpus_in_use(needs):
-    needs("triton")
-    needs("jax_triton")
-    run_apart("compiled.py")

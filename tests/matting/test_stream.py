@@ -1,5 +1,6 @@
 """Streams: what is read when, and what belongs to whom."""
 
+import jax
 import numpy as np
 import pytest
 from matting_fakes import released, resized, scene
@@ -149,6 +150,37 @@ def test_after_an_error_the_next_frame_begins_anew(matting, expected):
     with pytest.raises(Exception, match="uint8"):
         matting(FRAMES[5].astype(np.float32), None, 1)
     same(matting(FRAMES[0], None, 2), expected[0])
+
+
+def test_a_thousand_frames_leave_nothing_behind():
+    compiled = []
+
+    def listen(event, duration_secs, **_):
+        if event == "/jax/core/compile/backend_compile_duration":
+            compiled.append(duration_secs)
+
+    matting = Matting(released(), Effect("picture"))
+    frames = [scene(32, 48, x=0.3 + 0.05 * t, seed=t) for t in range(8)]
+    matting(frames[0], frames[1], 0)
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    held = {array.nbytes for array in jax.live_arrays()}, len(jax.live_arrays())
+    for index in range(1000):
+        matting(frames[index % 8], frames[-index % 8], index)
+    assert not compiled
+    assert ({array.nbytes for array in jax.live_arrays()}, len(jax.live_arrays())) == held
+    jax.jit(lambda x: x + 12345)(1.0)
+    assert compiled, "the listener hears compilations"
+
+
+def test_a_result_outlives_the_stream():
+    matting = Matting(released(), COLOR)
+    image = matting(FRAMES[0], None, 0).image
+    expected = image.copy()
+    del matting
+    rows = image[10:20]
+    del image
+    [np.full(FRAMES[0].shape, 99, np.uint8) for _ in range(20)]  # would take memory given back
+    np.testing.assert_array_equal(rows, expected[10:20])
 
 
 def test_a_clip_gives_masks_at_full_size(expected):

@@ -1,4 +1,6 @@
 import re
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +12,8 @@ from jax import lax
 from segjax.models.blocks import (
     ConvNorm,
     conv,
+    conv_bias,
+    convolutions_by,
     depth_to_space,
     depthwise_conv,
     fold_norms,
@@ -136,6 +140,38 @@ def test_folding_keeps_the_map(depthwise: bool, act: bool) -> None:
         fold_norms(block)
         np.testing.assert_allclose(block(x), before, rtol=1e-5, atol=1e-5)
     assert block.norm is None
+
+
+@pytest.mark.parametrize("act", [None, jax.nn.relu, jax.nn.hard_swish])
+def test_a_faster_convolution_serves_what_it_can_on_a_cpu_alone(act: Any) -> None:
+    def faster(x, kernel, bias, add=None, *, stride, dilation, depthwise, relu):
+        if stride == 2:
+            raise NotImplementedError
+        y = conv(x, kernel) + bias if add is None else conv(x, kernel) + bias + add
+        return jnp.sin(jax.nn.relu(y) if relu else y)  # a mark that it was here
+
+    x, kernel, bias = normal(1, 6, 6, 4), normal(3, 3, 4, 4), normal(4)
+
+    def f(stride: int) -> Callable[[jax.Array], jax.Array]:
+        add = x[:, ::stride, ::stride]
+        return lambda x: conv_bias(x, kernel, bias, add, act=act, stride=stride)
+
+    for stride in (1, 2):
+        plain = f(stride)(x)
+        with convolutions_by(faster):
+            found = f(stride)(x)
+            traced = jax.jit(f(stride)).trace(x)
+        if stride == 1:
+            y = conv(x, kernel) + bias + x
+            wanted = jnp.sin(jax.nn.relu(y) if act is jax.nn.relu else y)
+            wanted = act(wanted) if act is jax.nn.hard_swish else wanted
+        else:
+            wanted = plain
+        np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
+        np.testing.assert_array_equal(f(stride)(x), plain)
+        for platform in ("cuda", "tpu"):
+            text = traced.lower(lowering_platforms=(platform,)).as_text()
+            assert "stablehlo.sine" not in text
 
 
 # --- pixels ---------------------------------------------------------------------------------

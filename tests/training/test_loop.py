@@ -289,6 +289,17 @@ def test_a_run_starts_from_released_weights(whole: Path) -> None:
     assert start.encoder.stem.norm is not None
 
 
+def test_a_run_starts_with_an_encoder_s_weights(whole: Path) -> None:
+    init = {"encoder_init": str(whole / "small.safetensors")}
+    start = loop._create_model(changed({**init, "model.seed": 7}))
+    fresh = loop._create_model(changed({"model.seed": 7}))
+    released = weights.load(whole / "small.safetensors", trainable=True).model
+    assert numbers(split(start.encoder)) == numbers(split(released.encoder))
+    assert numbers(split(start.decoder)) == numbers(split(fresh.decoder))
+    with pytest.raises(SegjaxError, match="got both --init and --encoder-init; the first has an"):
+        loop._create_model(changed({**init, "init": "portrait"}))
+
+
 def test_a_run_does_not_start_from_weights_of_another_network(whole: Path, tmp_path: Path) -> None:
     init = {"init": str(whole / "small.safetensors")}
     other = {**init, "model": ModelConfig("hybrid", "skip_aspp")}

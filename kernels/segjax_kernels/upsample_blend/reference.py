@@ -24,18 +24,34 @@ def clip(alpha: jax.Array) -> jax.Array:
     return jnp.where(alpha > 0, jnp.minimum(alpha, 1), jnp.zeros_like(alpha))
 
 
-def upsample_blend(frame: jax.Array, alpha: jax.Array, background: jax.Array) -> jax.Array:
-    """See `api.upsample_blend`."""
-    rows, down = taps(frame.shape[0], alpha.shape[0])
-    columns, right = taps(frame.shape[1], alpha.shape[1])
-    alpha = _lerp(clip(alpha), columns, right.astype(np.float32))
-    alpha = _lerp(alpha.T, rows, down.astype(np.float32)).T[..., None]
+def upsample_blend(
+    frame: jax.Array, alpha: jax.Array, background: jax.Array | None = None, **_
+) -> jax.Array:
+    """See `api.upsample_blend`; every array has a leading axis of N, or of 1 for all."""
+    height, width = frame.shape[1:3]
+    alpha = upsample(clip(alpha), height, width)[..., None]
+    if background is None:
+        opacity = jnp.rint(255 * alpha).astype(jnp.uint8)
+        front = jnp.where(opacity > 0, frame, jnp.uint8(0))
+        opacity = jnp.broadcast_to(opacity, (*front.shape[:3], 1))
+        return jnp.concatenate([front, opacity], axis=-1)
+    if background.dtype == jnp.float32:
+        planes = upsample(clip(jnp.moveaxis(background, -1, 1)), height, width)
+        background = jnp.rint(255 * jnp.moveaxis(planes, 1, -1))
+    elif background.ndim == 2:
+        background = background[:, None, None]
     front, back = frame.astype(jnp.float32), background.astype(jnp.float32)
     return jnp.rint(back + alpha * (front - back)).astype(jnp.uint8)
 
 
-def _lerp(mask: jax.Array, before: np.ndarray, weight: np.ndarray) -> jax.Array:
-    """Between neighbours in the last axis. This form keeps a constant mask exactly as it is."""
-    last = mask.shape[-1] - 1
-    first, second = mask[:, np.maximum(before, 0)], mask[:, np.minimum(before + 1, last)]
-    return first + weight * (second - first)
+def upsample(planes: jax.Array, height: int, width: int) -> jax.Array:
+    """Bilinear, half-pixel centres: float32 [..., h, w] → [..., height, width]."""
+    planes = _lerp(planes, *taps(width, planes.shape[-1]))
+    return _lerp(planes.swapaxes(-1, -2), *taps(height, planes.shape[-2])).swapaxes(-1, -2)
+
+
+def _lerp(x: jax.Array, before: np.ndarray, weight: np.ndarray) -> jax.Array:
+    """Between neighbours in the last axis. This form keeps a constant exactly as it is."""
+    last = x.shape[-1] - 1
+    first, second = x[..., np.maximum(before, 0)], x[..., np.minimum(before + 1, last)]
+    return first + weight.astype(np.float32) * (second - first)

@@ -1,9 +1,12 @@
 """`upsample_blend` as one Triton kernel for NVIDIA GPUs, called from JAX through jax-triton.
 
 A row of the frame is a run of 3 * width bytes; where that is a multiple of 16, every access is 16
-bytes wide. A *band* is the rows between the same two rows of the mask. A program takes a block of
-bytes in some rows of one band, interpolates the mask along the block once, and pays for each byte
-one multiply-add of alpha and one of the blend.
+bytes wide, and of 8, 4 or 2 where it is a multiple of those. A *band* is the rows between the same
+two rows of the mask. A program takes a block of bytes in some rows of one band, interpolates the
+mask along the block once, and pays for each byte one multiply-add of alpha and one of the blend.
+
+Bytes become floats by a trick: 0x4B000000 + b is the float 2**23 + b. Differences of two lose the
+2**23, and a sum on top of it is rounded to the nearest integer and lies in the lowest bits.
 """
 
 import math
@@ -11,20 +14,19 @@ from typing import Any
 
 import jax
 import jax_triton
+import numpy as np
 import triton
 import triton.language as tl
-from jax.custom_batching import sequential_vmap
 
-BLOCK = 1024
-"""Bytes of a row that a program takes: 16 for each thread."""
-
-WARPS = BLOCK // 16 // 32
-
-MOST_ROWS = 8
-"""Rows that a program takes at most; its loop over them is unrolled."""
+from segjax_kernels import tuning
+from segjax_kernels.tuning import KernelConfig
+from segjax_kernels.upsample_blend import reference
 
 CAPABILITY_WITHOUT_GPU = 90
 """What is compiled for where this machine has no GPU and lowers for another one."""
+
+MOST_PROGRAMS = 65535
+"""Along the second and the third axis of a grid."""
 
 
 @triton.jit
@@ -37,117 +39,255 @@ def upsample_blend_kernel(
     WIDTH: tl.constexpr,
     MASK_HEIGHT: tl.constexpr,
     MASK_WIDTH: tl.constexpr,
-    COLOUR: tl.constexpr,
+    SMALL_HEIGHT: tl.constexpr,
+    SMALL_WIDTH: tl.constexpr,
+    SPANS: tl.constexpr,
+    FRAME_STEP: tl.constexpr,
+    ALPHA_STEP: tl.constexpr,
+    BACKGROUND_STEP: tl.constexpr,
+    BACKGROUND: tl.constexpr,
     SPLITS: tl.constexpr,
     ROWS: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """One block of bytes (axis 0) in at most ROWS rows of a split band (axis 1)."""
-    # Positions are exact: pixel x lies at ((2 x + 1) MASK_WIDTH - WIDTH) / (2 WIDTH) in the mask.
-    # One mask pixel is added before each division, since division truncates towards zero.
+    """One block of bytes (axis 0) in at most ROWS rows of a split band (axis 1) of a frame (2).
+
+    BACKGROUND is "frame", "colour" or "small"; a block of a small one touches SPANS intervals
+    between its rows. The STEPs lead to the next frame's inputs, and are 0 where all share them.
+    """
+    frame_ptr += tl.program_id(2).to(tl.int64) * FRAME_STEP
+    alpha_ptr += tl.program_id(2).to(tl.int64) * ALPHA_STEP
+    background_ptr += tl.program_id(2).to(tl.int64) * BACKGROUND_STEP
+    out_ptr += tl.program_id(2).to(tl.int64) * (3 * HEIGHT * WIDTH)
+
     at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    position = (2 * (at // 3) + 1) * MASK_WIDTH + WIDTH
-    after = position // (2 * WIDTH)
-    weight = _fraction(position - after * (2 * WIDTH), 2 * WIDTH)
-    left = tl.maximum(after - 1, 0)
-    right = tl.minimum(after, MASK_WIDTH - 1)
-
-    # Band k holds the rows y from the first with ((2 y + 1) MASK_HEIGHT - HEIGHT) / (2 HEIGHT) >= k
-    # to before that of band k + 1, for k from -1: above the first mask row only the edge counts.
+    # Bytes behind the row take its last pixel's mask: cheaper than not to load.
+    pixel = tl.minimum(at // 3, WIDTH - 1)
+    columns = _between(pixel, 0, WIDTH, MASK_WIDTH, 1)
     band = tl.program_id(1) // SPLITS - 1
-    first = tl.maximum(HEIGHT * (2 * band + 1) + MASK_HEIGHT - 1, 0) // (2 * MASK_HEIGHT)
-    end = tl.minimum((HEIGHT * (2 * band + 3) + MASK_HEIGHT - 1) // (2 * MASK_HEIGHT), HEIGHT)
-    above = tl.maximum(band, 0) * MASK_WIDTH
-    below = tl.minimum(band + 1, MASK_HEIGHT - 1) * MASK_WIDTH
+    first = _first_row(band, HEIGHT, MASK_HEIGHT) + (tl.program_id(1) % SPLITS) * ROWS
+    end = _first_row(band + 1, HEIGHT, MASK_HEIGHT)
+    top = _along(alpha_ptr, band, columns, MASK_HEIGHT, MASK_WIDTH)
+    change = _along(alpha_ptr, band + 1, columns, MASK_HEIGHT, MASK_WIDTH) - top
 
-    top = _along(alpha_ptr + above, left, right, weight, at < 3 * WIDTH)
-    change = _along(alpha_ptr + below, left, right, weight, at < 3 * WIDTH) - top
-    if COLOUR:
-        back = tl.load(background_ptr + at % 3).to(tl.float32)
+    if BACKGROUND == "colour":
+        back = _biased(tl.load(background_ptr + at % 3))
+    if BACKGROUND == "small":
+        columns = _between(pixel, at % 3, WIDTH, SMALL_WIDTH, 3)
+        start = ((2 * first + 1) * SMALL_HEIGHT + HEIGHT) // (2 * HEIGHT) - 1
+        base = _along(background_ptr, start, columns, SMALL_HEIGHT, 3 * SMALL_WIDTH)
+        before = base
+        steps = ()
+        for span in tl.static_range(SPANS):
+            row = start + 1 + span
+            after = _along(background_ptr, row, columns, SMALL_HEIGHT, 3 * SMALL_WIDTH)
+            steps += (after - before,)
+            before = after
+        base = base * 255
 
     for row in tl.static_range(ROWS):
-        y = first + (tl.program_id(1) % SPLITS) * ROWS + row
+        y = first + row
         live = at < tl.where(y < end, 3 * WIDTH, 0)
-        down = (2 * y + 1) * MASK_HEIGHT - HEIGHT * (2 * band + 1)
-        alpha = top + _fraction(down, 2 * HEIGHT) * change
+        alpha = top + _down(y, band, HEIGHT, MASK_HEIGHT) * change
         byte = y * (3 * WIDTH) + at
-        front = tl.load(frame_ptr + byte, mask=live, other=0).to(tl.float32)
-        if not COLOUR:
-            back = tl.load(background_ptr + byte, mask=live, other=0).to(tl.float32)
-        # Adding 2**23 rounds to the nearest integer and leaves it in the lowest bits, for less than
-        # a conversion costs.
-        blend = back + alpha * (front - back) + 8388608.0
-        tl.store(out_ptr + byte, blend.to(tl.int32, bitcast=True).to(tl.uint8), mask=live)
+        front = _biased(tl.load(frame_ptr + byte, mask=live, other=0))
+        if BACKGROUND == "frame":
+            back = _biased(tl.load(background_ptr + byte, mask=live, other=0))
+        if BACKGROUND == "small":
+            down = _down(y, start, HEIGHT, SMALL_HEIGHT)
+            back = base
+            for span in tl.static_range(SPANS):
+                back += (255 * tl.minimum(tl.maximum(down - span, 0.0), 1.0)) * steps[span]
+            back += 8388608.0
+        blend = tl.fma(alpha, front - back, back)
+        tl.store(out_ptr + byte, _byte(blend), mask=live)
 
 
 @triton.jit
-def _fraction(part, whole: tl.constexpr):
-    """part / whole, rounded as a division would, for a few instructions instead of dozens."""
-    part = part.to(tl.float32)
-    quotient = part * (1.0 / whole)
-    return quotient + tl.fma(quotient, -1.0 * whole, part) * (1.0 / whole)
+def cut_out_kernel(
+    frame_ptr,
+    alpha_ptr,
+    out_ptr,
+    HEIGHT: tl.constexpr,
+    WIDTH: tl.constexpr,
+    MASK_HEIGHT: tl.constexpr,
+    MASK_WIDTH: tl.constexpr,
+    FRAME_STEP: tl.constexpr,
+    ALPHA_STEP: tl.constexpr,
+    SPLITS: tl.constexpr,
+    ROWS: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    """RGBA, 4 bytes a lane: BLOCK // 4 pixels in rows cut as in `upsample_blend_kernel`."""
+    frame_ptr += tl.program_id(2).to(tl.int64) * FRAME_STEP
+    alpha_ptr += tl.program_id(2).to(tl.int64) * ALPHA_STEP
+    words_ptr = out_ptr.to(tl.pointer_type(tl.int32))
+    words_ptr += tl.program_id(2).to(tl.int64) * (HEIGHT * WIDTH)
+
+    at = tl.program_id(0) * (BLOCK // 4) + tl.arange(0, BLOCK // 4)
+    columns = _between(tl.minimum(at, WIDTH - 1), 0, WIDTH, MASK_WIDTH, 1)
+    band = tl.program_id(1) // SPLITS - 1
+    first = _first_row(band, HEIGHT, MASK_HEIGHT) + (tl.program_id(1) % SPLITS) * ROWS
+    end = _first_row(band + 1, HEIGHT, MASK_HEIGHT)
+    top = _along(alpha_ptr, band, columns, MASK_HEIGHT, MASK_WIDTH)
+    change = _along(alpha_ptr, band + 1, columns, MASK_HEIGHT, MASK_WIDTH) - top
+
+    for row in tl.static_range(ROWS):
+        y = first + row
+        live = at < tl.where(y < end, WIDTH, 0)
+        alpha = top + _down(y, band, HEIGHT, MASK_HEIGHT) * change
+        opacity = _byte(tl.fma(alpha, 255.0, 8388608.0)).to(tl.int32)
+        byte = y * (3 * WIDTH) + 3 * at
+        red = tl.load(frame_ptr + byte, mask=live, other=0).to(tl.int32)
+        green = tl.load(frame_ptr + byte + 1, mask=live, other=0).to(tl.int32)
+        blue = tl.load(frame_ptr + byte + 2, mask=live, other=0).to(tl.int32)
+        word = red | (green << 8) | (blue << 16) | (opacity << 24)
+        tl.store(words_ptr + y * WIDTH + at, tl.where(opacity > 0, word, 0), mask=live)
 
 
 @triton.jit
-def _along(row_ptr, left, right, weight, inside):
-    """A mask row, clipped (NaN to 0), between its pixels `left` and `right`."""
-    first = tl.load(row_ptr + left, mask=inside, other=0.0)
-    second = tl.load(row_ptr + right, mask=inside, other=0.0)
-    first = tl.where(first > 0, tl.minimum(first, 1.0), 0.0)
-    second = tl.where(second > 0, tl.minimum(second, 1.0), 0.0)
+def _first_row(band, HEIGHT: tl.constexpr, SOURCE: tl.constexpr):
+    """Of the frame, in a band: the first y with ((2 y + 1) SOURCE - HEIGHT) / (2 HEIGHT) >= band.
+
+    Bands count from -1: above the first mask row only the edge counts.
+    """
+    numerator = tl.maximum(HEIGHT * (2 * band + 1) + SOURCE - 1, 0)
+    return tl.minimum(numerator // (2 * SOURCE), HEIGHT)
+
+
+@triton.jit
+def _between(pixel, channel, SIZE: tl.constexpr, SOURCE: tl.constexpr, CHANNELS: tl.constexpr):
+    """Where in a row of the source the two values lie that a pixel lies between, and its share."""
+    # Positions are exact: pixel x lies at ((2 x + 1) SOURCE - SIZE) / (2 SIZE). One column is added
+    # before the division, since division truncates towards zero.
+    position = (2 * pixel + 1) * SOURCE + SIZE
+    after = position // (2 * SIZE)
+    weight = (position - after * (2 * SIZE)).to(tl.float32) * (1.0 / (2 * SIZE))
+    left, right = tl.maximum(after - 1, 0), tl.minimum(after, SOURCE - 1)
+    return left * CHANNELS + channel, right * CHANNELS + channel, weight
+
+
+@triton.jit
+def _down(y, row, HEIGHT: tl.constexpr, SOURCE: tl.constexpr):
+    """How far below row `row` of the source the row y of the frame lies, in rows of the source."""
+    down = (2 * y + 1) * SOURCE - HEIGHT * (2 * row + 1)
+    return down.to(tl.float32) * (1.0 / (2 * HEIGHT))
+
+
+@triton.jit
+def _along(source_ptr, row, columns, HEIGHT: tl.constexpr, WIDTH: tl.constexpr):
+    """A row of the source, clipped (NaN to 0), between its values at `columns`."""
+    left, right, weight = columns
+    source_ptr += tl.minimum(tl.maximum(row, 0), HEIGHT - 1) * WIDTH
+    first = tl.minimum(tl.maximum(tl.load(source_ptr + left), 0.0), 1.0)
+    second = tl.minimum(tl.maximum(tl.load(source_ptr + right), 0.0), 1.0)
     return first + weight * (second - first)
 
 
+@triton.jit
+def _biased(byte):
+    """2**23 + byte."""
+    return (byte.to(tl.int32) | 0x4B000000).to(tl.float32, bitcast=True)
+
+
+@triton.jit
+def _byte(biased):
+    """The byte of 2**23 + byte."""
+    return biased.to(tl.int32, bitcast=True).to(tl.uint8)
+
+
 def launch(
-    height: int, width: int, mask_height: int, mask_width: int, colour: bool
-) -> tuple[tuple[int, int], dict[str, Any]]:
-    """The kernel's grid and its compile-time arguments."""
-    longest = math.ceil(height / mask_height)
-    splits = math.ceil(longest / MOST_ROWS)
-    grid = (math.ceil(3 * width / BLOCK), (mask_height + 1) * splits)
-    return grid, {
+    config: KernelConfig, frame: Any, alpha: Any, background: Any = None
+) -> tuple[Any, tuple[int, int, int], dict[str, Any]]:
+    """The kernel, its grid and its compile-time arguments for arrays with a leading axis of N or 1.
+
+    Raises:
+      NotImplementedError: positions in a frame need more than 32 bits, or the grid is too large.
+    """
+    (height, width), (mask_height, mask_width) = frame.shape[1:3], alpha.shape[1:]
+    count = _count(frame, alpha, background)
+    splits = math.ceil(math.ceil(height / mask_height) / config.rows)
+    rows = math.ceil(math.ceil(height / mask_height) / splits)
+    columns = (4 if background is None else 3) * width
+    grid = (math.ceil(columns / config.block), (mask_height + 1) * splits, count)
+    constants: dict[str, Any] = {
         "HEIGHT": height,
         "WIDTH": width,
         "MASK_HEIGHT": mask_height,
         "MASK_WIDTH": mask_width,
-        "COLOUR": colour,
+        "FRAME_STEP": _step(frame),
+        "ALPHA_STEP": _step(alpha),
         "SPLITS": splits,
-        "ROWS": math.ceil(longest / splits),
-        "BLOCK": BLOCK,
+        "ROWS": rows,
+        "BLOCK": config.block,
     }
+    small = (1, 1)
+    kernel = cut_out_kernel
+    if background is not None:
+        kernel, kind, spans = upsample_blend_kernel, "frame", 1
+        if background.ndim == 2:
+            kind = "colour"
+        elif background.dtype == "float32":
+            kind, small = "small", background.shape[1:3]
+            spans = _spans(height, mask_height, small[0], rows)
+        constants |= {"BACKGROUND": kind, "BACKGROUND_STEP": _step(background), "SPANS": spans}
+        constants |= {"SMALL_HEIGHT": small[0], "SMALL_WIDTH": small[1]}
+    tallest, widest = max(mask_height, small[0]) + 1, max(mask_width, small[1]) + 1
+    if 4 * max(height * width, height * tallest, width * widest) >= 2**31 or (
+        max(grid[1:]) > MOST_PROGRAMS
+    ):
+        raise NotImplementedError(
+            f"implementation='triton' counts in 32 bits, too few for {count} frames of "
+            f"{height}x{width} with a mask of {mask_height}x{mask_width}; "
+            "use None for the best one here"
+        )
+    return kernel, grid, constants
 
 
-@sequential_vmap
-def upsample_blend(frame: jax.Array, alpha: jax.Array, background: jax.Array) -> jax.Array:
-    """See `api.upsample_blend`.
+def _count(*arrays: Any) -> int:
+    return max(array.shape[0] for array in arrays if array is not None)
+
+
+def _step(array: Any) -> int:
+    """Elements from one of the batch to the next."""
+    return math.prod(array.shape[1:]) if array.shape[0] > 1 else 0
+
+
+def _spans(height: int, mask_height: int, small_height: int, rows: int) -> int:
+    """How many intervals between rows of the small background a program's rows touch at most."""
+    band, row = (reference.taps(height, source)[0] for source in (mask_height, small_height))
+    first = np.searchsorted(band, band)
+    first += (np.arange(height) - first) // rows * rows
+    return int((row - row[first]).max()) + 1
+
+
+def upsample_blend(
+    frame: jax.Array,
+    alpha: jax.Array,
+    background: jax.Array | None = None,
+    *,
+    in_place: bool = False,
+    config: KernelConfig | None = None,
+) -> jax.Array:
+    """See `api.upsample_blend`; every array has a leading axis of N, or of 1 for all.
 
     Raises:
-      NotImplementedError: the frame's bytes or the positions in it need more than 32 bits.
+      NotImplementedError: as `launch` says.
     """
-    (height, width), (mask_height, mask_width) = frame.shape[:2], alpha.shape
-    largest = max(frame.size, 4 * height * (mask_height + 1), 4 * width * (mask_width + 1))
-    if largest >= 2**31:
-        raise NotImplementedError(
-            f"implementation='triton' counts in 32 bits, too few for a frame of {height}x{width} "
-            f"with a mask of {mask_height}x{mask_width}; use None for the best one here"
-        )
-    grid, constants = launch(height, width, mask_height, mask_width, background.ndim == 1)
+    height, width = frame.shape[1:3]
+    config = tuning.choose("upsample_blend", (height, width), config)
+    kernel, grid, constants = launch(config, frame, alpha, background)
+    arrays = (frame, alpha) if background is None else (frame, alpha, background)
+    shape = (_count(*arrays), height, width, 4 if background is None else 3)
     return jax_triton.triton_call(
-        frame,
-        alpha,
-        background,
-        kernel=upsample_blend_kernel,
-        out_shape=jax.ShapeDtypeStruct(frame.shape, frame.dtype),
+        *arrays,
+        kernel=kernel,
+        out_shape=jax.ShapeDtypeStruct(shape, frame.dtype),
         grid=grid,
-        num_warps=WARPS,
-        compute_capability=None if _has_gpu() else CAPABILITY_WITHOUT_GPU,
+        num_warps=config.warps,
+        compute_capability=None if tuning.gpu_kind() else CAPABILITY_WITHOUT_GPU,
+        # Each byte is read and written by one program, once, so it may be the same byte.
+        input_output_aliases={0: 0} if in_place and shape == frame.shape else None,
         name="upsample_blend",
         **constants,
     )
-
-
-def _has_gpu() -> bool:
-    try:
-        return bool(jax.devices("cuda"))
-    except RuntimeError:
-        return False

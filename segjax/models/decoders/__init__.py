@@ -6,7 +6,9 @@ and whatever else it varies;
 * `levels` (of the class): the levels it needs, finest first; () for all that there are, (-1,) for
   the coarsest one;
 * `multiple` (of the class): what the sides of a picture must be multiples of;
-* `encoder` (of the class): name and options of the encoder that it was published with;
+* `encoder` (of the class): name and options of the encoder that it was published with; the options
+  are those of the encoder's whole family;
+* `margin` (of the class), where there is one: see `segjax.models.encoders`;
 * `__call__(features, size)`: logits [N, *size, num_classes] for a picture of `size`.
 
 A new one is one file with a table `VARIANTS`, and one line here.
@@ -18,6 +20,14 @@ DECODERS = Registry(
     "model",
     __name__,
     {
+        "deeplab": ("deeplabv1", "deeplabv2", "deeplabv3", "deeplabv3plus"),
+        "fcn": ("fcn32s", "fcn16s", "fcn8s", "fcn_head", "fcn_auxiliary"),
+        "hrnet": ("hrnet",),
+        "lraspp": ("lraspp",),
+        "patch_classifier": ("patch_classifier",),
+        "segformer": ("segformer",),
+        "segnet": ("segnet",),
         "skip_aspp": ("skip_aspp",),
+        "unet": ("unet", "unet_valid"),
     },
 )

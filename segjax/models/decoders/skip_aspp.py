@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from segjax.models.blocks import ConvNorm, conv, depth_to_space, upsample2x
+from segjax.models.blocks import ConvNorm, conv_bias, depth_to_space, upsample2x
 from segjax.models.features import FeatureInfo
 
 
@@ -38,9 +38,9 @@ class SkipASPP(nnx.Module):
         )
         self.pooled = nnx.Linear(coarse, branch, rngs=rngs)
         self.project = ConvNorm(coarse + branch * (len(rates) + 1), widths[1], 1, rngs=rngs)
-        self.skip8 = ConvNorm(middle, widths[1], 1, act=None, rngs=rngs)
+        self.skip8 = ConvNorm(middle, widths[1], 1, rngs=rngs)
         self.refine8 = ConvNorm(widths[1], widths[0], rngs=rngs)
-        self.skip4 = ConvNorm(fine, widths[0], 1, act=None, rngs=rngs)
+        self.skip4 = ConvNorm(fine, widths[0], 1, rngs=rngs)
         self.refine4 = ConvNorm(widths[0], widths[0], rngs=rngs)
         self.head = SubpixelHead(widths[0], num_classes, factor=strides[0], rngs=rngs)
 
@@ -50,8 +50,8 @@ class SkipASPP(nnx.Module):
         pooled = jnp.broadcast_to(pooled[:, None, None, :], (*x16.shape[:3], pooled.shape[-1]))
         x = self.project(jnp.concatenate([x16, *(b(x16) for b in self.branches), pooled], axis=-1))
         x = upsample2x(x) if self.halved else x
-        x = self.refine8(jax.nn.relu(x + self.skip8(x8)))
-        return self.head(self.refine4(jax.nn.relu(upsample2x(x) + self.skip4(x4))))
+        x = self.refine8(self.skip8(x8, add=x))
+        return self.head(self.refine4(self.skip4(x4, add=upsample2x(x))))
 
 
 class SubpixelHead(nnx.Module):
@@ -69,7 +69,7 @@ class SubpixelHead(nnx.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         kernel, bias = self.kernel[...].astype(x.dtype), self.bias[...].astype(x.dtype)
-        return depth_to_space(conv(x, kernel) + bias, self.factor)
+        return depth_to_space(conv_bias(x, kernel, bias), self.factor)
 
 
 VARIANTS = {"skip_aspp": SkipASPP}

@@ -1,86 +1,123 @@
-"""MobileNetV3-like inverted residuals (Howard et al., 2019) with ReLU, thinned for a CPU."""
+"""MobileNetV3 (Howard et al., 2019): inverted residuals, hard swish, squeeze-excite."""
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
 from flax import nnx
 
-from segjax.models.blocks import ConvNorm, InvertedResidual
-from segjax.models.features import CENTRED, FeatureInfo
+from segjax.models.blocks import ConvNorm, InvertedResidual, SqueezeExcite
+from segjax.models.encoders.chain import Chain, divisible
+from segjax.models.features import dilate
 
 
 class Row(NamedTuple):
-    """One inverted residual: kernel side, expanded and output channels, squeeze-excite, stride."""
+    """A line of the paper's tables: kernel, expanded size, channels out, SE, hard swish, stride."""
 
     kernel: int
     expanded: int
     features: int
     squeeze: bool
+    hard: bool
     stride: int
 
 
-SMALL = (
-    Row(3, 16, 16, True, 2),
-    Row(3, 72, 24, False, 2),
-    Row(3, 88, 24, False, 1),
-    Row(5, 96, 40, True, 2),
-    Row(5, 240, 40, True, 1),
-    Row(5, 240, 40, True, 1),
-    Row(5, 120, 48, True, 1),
-    Row(5, 144, 48, True, 1),
+LARGE = (
+    Row(3, 16, 16, False, False, 1),
+    Row(3, 64, 24, False, False, 2),
+    Row(3, 72, 24, False, False, 1),
+    Row(5, 72, 40, True, False, 2),
+    Row(5, 120, 40, True, False, 1),
+    Row(5, 120, 40, True, False, 1),
+    Row(3, 240, 80, False, True, 2),
+    Row(3, 200, 80, False, True, 1),
+    Row(3, 184, 80, False, True, 1),
+    Row(3, 184, 80, False, True, 1),
+    Row(3, 480, 112, True, True, 1),
+    Row(3, 672, 112, True, True, 1),
+    Row(5, 672, 160, True, True, 2),
+    Row(5, 960, 160, True, True, 1),
+    Row(5, 960, 160, True, True, 1),
 )
-"""The paper's Table 2 down to stride 16; its last stage would be stride 32."""
+"""Table 1."""
+
+SMALL = (
+    Row(3, 16, 16, True, False, 2),
+    Row(3, 72, 24, False, False, 2),
+    Row(3, 88, 24, False, False, 1),
+    Row(5, 96, 40, True, True, 2),
+    Row(5, 240, 40, True, True, 1),
+    Row(5, 240, 40, True, True, 1),
+    Row(5, 120, 48, True, True, 1),
+    Row(5, 144, 48, True, True, 1),
+    Row(5, 288, 96, True, True, 2),
+    Row(5, 576, 96, True, True, 1),
+    Row(5, 576, 96, True, True, 1),
+)
+"""Table 2."""
+
+EPSILON = 1e-3
 
 
-class MobileNetV3(nnx.Module):
-    """float [N, H, W, 3] → features at strides 4, 8 and `output_stride`; H, W multiples of 16."""
+class MobileNetV3(Chain):
+    """float [N, H, W, 3] → maps at strides 2 to 32; any size.
 
-    multiple = 16
-    normalization = CENTRED
+    The coarsest one is that of the 1×1 convolution to six times the channels, on which LR-ASPP and
+    DeepLab stand.
 
-    def __init__(self, *, rows: tuple[Row, ...] = SMALL, output_stride: int = 16, rngs: nnx.Rngs):
-        if output_stride not in (8, 16):
-            raise ValueError(f"output_stride: got {output_stride}; 8 and 16 are built")
+    Args:
+      rows: lines of the table.
+      width: coefficient of all channels.
+      torchvision: maps and dilation as in torchvision's LR-ASPP and DeepLab v3, for their weights:
+        a level's map is that of its first block, and the block that lost its stride is dilated
+        too.
+      output_stride: 32, 16 or 8.
+    """
+
+    def __init__(
+        self,
+        *,
+        rows: tuple[Row, ...] = LARGE,
+        width: float = 1.0,
+        torchvision: bool = False,
+        output_stride: int = 32,
+        rngs: nnx.Rngs,
+    ):
         rows = tuple(Row(*row) for row in rows)  # from a file they come as plain lists
-        self.stem = ConvNorm(3, 16, stride=2, rngs=rngs)
-        channels, stride, dilation = 16, 2, 1
-        blocks: list[InvertedResidual] = []
-        ends: dict[int, int] = {}
-        for index, row in enumerate(rows):
-            step, grow = row.stride, 1
-            if stride * step > output_stride:
-                step, grow = 1, step
-            blocks.append(
+        places = dilate((2, *(row.stride for row in rows)), output_stride)
+        widths = [divisible(16 * width), *(divisible(row.features * width) for row in rows)]
+        layers: list[nnx.Module] = [
+            ConvNorm(3, widths[0], stride=2, act=jax.nn.hard_swish, epsilon=EPSILON, rngs=rngs)
+        ]
+        for row, place, channels, features in zip(
+            rows, places[1:], widths, widths[1:], strict=False
+        ):
+            expanded = divisible(row.expanded * width)
+            squeezed = divisible(expanded // 4)
+            layers.append(
                 InvertedResidual(
                     channels,
-                    row.features,
-                    row.expanded,
+                    features,
+                    expanded,
                     kernel=row.kernel,
-                    stride=step,
-                    dilation=dilation,
-                    squeeze=row.squeeze,
+                    stride=place.stride,
+                    dilation=place.after if torchvision else place.before,
+                    act=jax.nn.hard_swish if row.hard else jax.nn.relu,
+                    squeeze=SqueezeExcite(expanded, squeezed, rngs=rngs) if row.squeeze else None,
+                    expand=expanded != channels,
+                    shortcut=row.stride == 1,
+                    epsilon=EPSILON,
                     rngs=rngs,
                 )
             )
-            # The kernel that lost its stride sees what it saw before; those behind it are spread.
-            channels, stride, dilation = row.features, stride * step, dilation * grow
-            ends[min(16, stride * dilation)] = index
-        self.blocks = nnx.List(blocks)
-        if not {4, 8, 16} <= set(ends):
-            raise ValueError(f"rows: got strides {sorted(ends)}; 4, 8 and 16 are needed")
-        self.ends = (ends[4], ends[8], ends[16])
-        self.output_stride = output_stride
-        channels_out = tuple(rows[end].features for end in self.ends)
-        self.info = FeatureInfo((4, 8, 16), (4, 8, output_stride), channels_out)
-
-    def __call__(self, x: jax.Array) -> list[jax.Array]:
-        x = self.stem(x)
-        features = []
-        for index, block in enumerate(self.blocks):
-            x = block(x)
-            if index in self.ends:
-                features.append(x)
-        return features
+        places.append(places[-1])
+        widths.append(6 * widths[-1])
+        before, after = widths[-2:]
+        layers.append(ConvNorm(before, after, 1, act=jax.nn.hard_swish, epsilon=EPSILON, rngs=rngs))
+        super().__init__(layers, places, widths, output_stride, first=torchvision)
 
 
-VARIANTS = {"mobilenet_v3": MobileNetV3}
+VARIANTS = {
+    "mobilenet_v3_large": partial(MobileNetV3, rows=LARGE),
+    "mobilenet_v3_small": partial(MobileNetV3, rows=SMALL),
+}

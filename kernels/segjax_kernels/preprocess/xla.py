@@ -1,4 +1,4 @@
-"""A frame of bytes → the small float picture that the network sees."""
+"""`preprocess` through XLA: loops over rows on a CPU, the reference's matrix products elsewhere."""
 
 import functools
 import operator
@@ -8,16 +8,28 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from segjax_kernels.preprocess import reference
 
-def shrink(frame: jax.Array, height: int, width: int) -> jax.Array:
-    """Area-averages uint8 [H, W, C] to float32 [height, width, C] in [0, 1], exactly.
 
-    Where a side grows instead, it is interpolated bilinearly.
-    """
+def preprocess(
+    frames: jax.Array, *, size: tuple[int, int], dtype: jax.typing.DTypeLike, **_
+) -> jax.Array:
+    """See `api.preprocess`; uint8 [N, H, W, 3] → [N, h, w, 3]."""
+    multiply = functools.partial(reference.preprocess, size=size, dtype=dtype)
+    if size[0] > frames.shape[1] or size[1] > frames.shape[2]:  # a tiny frame
+        return multiply(frames)
+
+    def average(frames: jax.Array) -> jax.Array:
+        one = functools.partial(_average, height=size[0], width=size[1])
+        small = one(frames[0])[None] if frames.shape[0] == 1 else lax.map(one, frames)
+        return small.astype(dtype)
+
+    return lax.platform_dependent(frames, cpu=average, default=multiply)
+
+
+def _average(frame: jax.Array, height: int, width: int) -> jax.Array:
+    """uint8 [H, W, C] → float32 [height, width, C] in [0, 1]."""
     rows, columns, channels = frame.shape
-    if rows < height or columns < width:
-        small = frame.astype(jnp.float32) / 255
-        return jax.image.resize(small, (height, width, channels), "linear")
     if rows % height == 0 and columns % width == 0:
         return _average_cells(frame, rows // height, columns // width)
     # Rows first: they are contiguous, and what is left to turn for the columns is small.
@@ -31,24 +43,22 @@ def _average_cells(frame: jax.Array, down: int, across: int) -> jax.Array:
     """The means of cells of whole pixels, summed as integers, rows before columns."""
     rows, columns, channels = frame.shape
     kind = jnp.uint16 if down * across * 255 < 2**16 else jnp.uint32
-
     used = (columns - across + 1) * channels
 
-    # Both are loops, because XLA would otherwise do each step anew for every use of the next one.
-    def sums(cells: jax.Array) -> jax.Array:
-        """uint8 [1, down, n] → [1, n]: the sum of the cell that begins at each place.
+    # A loop, because XLA would otherwise add up the rows anew for each place in a cell.
+    def means(cells: jax.Array) -> jax.Array:
+        """uint8 [1, down, n] → float32 [n / across / channels, channels].
 
         The first axis is there for XLA, which vectorises this over two axes but not over one.
         """
         total = _sum([cells[:, at].astype(kind) for at in range(down)])
         total = _sum([total[:, at * channels :][:, :used] for at in range(across)])
-        return jnp.pad(total, ((0, 0), (0, columns * channels - used)))
-
-    def means(row: jax.Array) -> jax.Array:
-        cells = row.reshape(columns // across, -1)[:, :channels]
+        # The sum of the cell that begins at each place; then those that are wanted.
+        total = jnp.pad(total, ((0, 0), (0, columns * channels - used)))
+        cells = lax.optimization_barrier(total).reshape(columns // across, -1)[:, :channels]
         return cells.astype(jnp.float32) * (1 / (255 * down * across))
 
-    return lax.map(means, lax.map(sums, frame.reshape(rows // down, 1, down, -1)))
+    return lax.map(means, frame.reshape(rows // down, 1, down, -1))
 
 
 def _sum(parts: list[jax.Array]) -> jax.Array:

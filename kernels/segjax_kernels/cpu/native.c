@@ -1,0 +1,550 @@
+/* Convolutions of one picture on a CPU, called by XLA through its C FFI.
+ *
+ * float32 NHWC maps and HWIO kernels, as the network has them. Three forms:
+ *   - 3x3 of stride 1: Winograd's F(4x4, 3x3) (Lavin and Gray, 2016), a quarter of the products;
+ *   - every other dense one: a direct convolution on a tile of pixels x channels in registers, in
+ *     bfloat16 where that is wanted and the processor multiplies it;
+ *   - depthwise: a vector of channels at a time, whose map then lies in the nearest cache.
+ * Vectors are GCC's and Clang's; LANES and PIXELS fit the registers of what -march=native gives.
+ */
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#ifdef __AVX512BF16__
+#include <immintrin.h>
+#endif
+
+#include "xla/ffi/api/c_api.h"
+
+#if defined(__AVX512F__)
+enum { LANES = 16, PIXELS = 8 };
+#elif defined(__AVX__)
+enum { LANES = 8, PIXELS = 4 };
+#else
+enum { LANES = 4, PIXELS = 8 };
+#endif
+enum { NARROW = LANES < 8 ? LANES : 8, BLOCK = 8, CELLS = 36 };
+
+typedef float wide __attribute__((vector_size(4 * LANES), aligned(4)));
+typedef float narrow __attribute__((vector_size(4 * NARROW), aligned(4)));
+
+#define UNROLL _Pragma("GCC unroll 32")
+/* Not NaN to 0: a broken mask must be seen to be one. */
+#define RELU(x) ((__typeof__(x))((__typeof__((x) < 0))(x) & ~((x) < 0)))
+#define MAX(a, b) ((a) > (b) ? (a) : (b))
+#define MIN(a, b) ((a) < (b) ? (a) : (b))
+
+/* --- threads ------------------------------------------------------------------------------- */
+
+/* A frame is thirty short jobs, each behind the other. XLA's pool takes longer to wake than some of
+ * them last, so a few threads of our own wait for the next one by spinning, for a while. */
+enum { MOST_THREADS = 4, SPINS = 100 };
+
+/* A while. Whoever waits on the core of the one that works makes room for it. */
+static void spin(void) {
+  for (volatile int i = 0; i < 200; i++) {
+  }
+  sched_yield();
+}
+
+typedef void Work(const void *job, long begin, long end);
+
+static struct {
+  Work *work;
+  const void *job;
+  long units, chunks;
+  atomic_long left, done; /* chunks that nobody took; chunks that are finished */
+  atomic_int asleep;
+  int threads;
+  pthread_mutex_t turn, lock;
+  pthread_cond_t wake;
+} team = {.threads = 1,
+          .turn = PTHREAD_MUTEX_INITIALIZER,
+          .lock = PTHREAD_MUTEX_INITIALIZER,
+          .wake = PTHREAD_COND_INITIALIZER};
+
+/* Whoever took a chunk reads a job that stays until it is done: the next one waits for all. */
+static void take_part(void) {
+  for (long at; atomic_load(&team.left) > 0 && (at = atomic_fetch_sub(&team.left, 1)) > 0;) {
+    const long begin = (team.chunks - at) * team.units / team.chunks;
+    team.work(team.job, begin, (team.chunks - at + 1) * team.units / team.chunks);
+    atomic_fetch_add(&team.done, 1);
+  }
+}
+
+static void *helper(void *unused) {
+  for (;;) {
+    for (int i = 0; i < SPINS; i++, spin())
+      if (atomic_load(&team.left) > 0) take_part(), i = 0;
+    pthread_mutex_lock(&team.lock);
+    atomic_fetch_add(&team.asleep, 1);
+    while (atomic_load(&team.left) <= 0) pthread_cond_wait(&team.wake, &team.lock);
+    atomic_fetch_sub(&team.asleep, 1);
+    pthread_mutex_unlock(&team.lock);
+  }
+  return unused;
+}
+
+/* As many as XLA has: it knows what the process is bound to. */
+static int wanted_threads(const XLA_FFI_CallFrame *frame) {
+  int64_t threads = 1;
+  XLA_FFI_ThreadPool_NumThreads_Args count = {
+      .struct_size = XLA_FFI_ThreadPool_NumThreads_Args_STRUCT_SIZE,
+      .ctx = frame->ctx,
+      .num_threads = &threads};
+  XLA_FFI_Error_Destroy_Args failure = {.struct_size = XLA_FFI_Error_Destroy_Args_STRUCT_SIZE};
+  failure.error = frame->api->XLA_FFI_ThreadPool_NumThreads(&count);
+  if (failure.error) frame->api->XLA_FFI_Error_Destroy(&failure);
+  return MIN(threads, MOST_THREADS);
+}
+
+/* Does units 0..units-1, with others if there are any who have no other job. */
+static void share(const XLA_FFI_CallFrame *frame, Work *work, const void *job, long units) {
+  const int threads = wanted_threads(frame);
+  if (threads == 1 || units == 1 || pthread_mutex_trylock(&team.turn)) {
+    work(job, 0, units);
+    return;
+  }
+  for (pthread_t thread; team.threads < threads; team.threads++) {
+    if (pthread_create(&thread, NULL, helper, NULL)) break;
+    pthread_detach(thread);
+  }
+  team.work = work, team.job = job, team.units = units;
+  team.chunks = MIN(units, 4 * threads);
+  atomic_store(&team.done, 0);
+  atomic_store(&team.left, team.chunks);
+  if (atomic_load(&team.asleep)) {
+    pthread_mutex_lock(&team.lock);
+    pthread_cond_broadcast(&team.wake);
+    pthread_mutex_unlock(&team.lock);
+  }
+  take_part();
+  while (atomic_load(&team.done) < team.chunks) spin();
+  pthread_mutex_unlock(&team.turn);
+}
+
+/* A thread's own memory, kept for its next call: fresh pages cost more than the work on them. */
+static float *scratch(int slot, size_t floats) {
+  static _Thread_local struct { float *memory; size_t size; } slots[2];
+  if (slots[slot].size < floats) {
+    free(slots[slot].memory);
+    slots[slot].size = (floats + 1023) / 1024 * 1024;
+    slots[slot].memory = aligned_alloc(64, slots[slot].size * sizeof(float));
+    memset(slots[slot].memory, 0, slots[slot].size * sizeof(float));
+  }
+  return slots[slot].memory;
+}
+
+/* --- the tile ------------------------------------------------------------------------------ */
+
+/* Pixels x channels of a product. A pixel is the sum over `rows` runs of `run` numbers, which lie
+ * `row` apart in the map and one behind the other in `kernel`; pixels lie `pixel` apart. */
+typedef struct {
+  const float *in;
+  long pixel, row, rows, run;
+  const float *kernel;
+  long features;
+  const float *bias, *add; /* or NULL */
+  float *out;
+  bool relu;
+} Product;
+
+#define DEFINE_TILE(NAME, VECTOR, COUNT, VECTORS, ADD_PRODUCT)                                          \
+  static void NAME(const Product *restrict p) {                                            \
+    enum { SIZE = sizeof(VECTOR) / sizeof(float) };                                        \
+    VECTOR sums[COUNT][VECTORS];                                                           \
+    UNROLL for (int v = 0; v < VECTORS; v++) {                                             \
+      VECTOR start = {0};                                                                  \
+      if (p->bias) start = *(const VECTOR *)(p->bias + v * SIZE);                          \
+      UNROLL for (int m = 0; m < COUNT; m++) sums[m][v] = start;                           \
+    }                                                                                      \
+    const float *kernel = p->kernel;                                                       \
+    const long pixel = p->pixel, features = p->features, run = p->run;                     \
+    for (long y = 0; y < p->rows; y++) {                                                   \
+      const float *in = p->in + y * p->row, *in4 = in + 4 * pixel;                         \
+      for (long c = 0; c < run; c++, in++, in4++, kernel += features) {                    \
+        VECTOR weights[VECTORS];                                                           \
+        UNROLL for (int v = 0; v < VECTORS; v++)                                           \
+          weights[v] = *(const VECTOR *)(kernel + v * SIZE);                               \
+        UNROLL for (int m = 0; m < COUNT; m++) {                                           \
+          const float x = m < 4 ? in[m * pixel] : in4[(m - 4) * pixel];                    \
+          UNROLL for (int v = 0; v < VECTORS; v++) ADD_PRODUCT(sums[m][v], weights[v], x); \
+        }                                                                                  \
+      }                                                                                    \
+    }                                                                                      \
+    UNROLL for (int m = 0; m < COUNT; m++) UNROLL for (int v = 0; v < VECTORS; v++) {      \
+      const long at = m * features + v * SIZE;                                             \
+      VECTOR sum = sums[m][v];                                                             \
+      if (p->add) sum += *(const VECTOR *)(p->add + at);                                   \
+      if (p->relu) sum = RELU(sum);                                                        \
+      *(VECTOR *)(p->out + at) = sum;                                                      \
+    }                                                                                      \
+  }
+
+#define FLOATS(sum, weights, x) sum += weights * x
+DEFINE_TILE(tile3, wide, PIXELS, 3, FLOATS)
+DEFINE_TILE(tile2, wide, PIXELS, 2, FLOATS)
+DEFINE_TILE(tile1, wide, PIXELS, 1, FLOATS)
+DEFINE_TILE(tile_narrow3, narrow, PIXELS, 3, FLOATS)
+DEFINE_TILE(tile_narrow, narrow, PIXELS, 1, FLOATS)
+DEFINE_TILE(pixel1, narrow, 1, 1, FLOATS)
+
+/* With bfloat16 a "number" is the pair of two channels: as wide as a float, two products each. */
+#ifdef __AVX512BF16__
+enum { PAIRS = true };
+#define PAIRS16(sum, weights, x) \
+  sum = (wide)_mm512_dpbf16_ps((__m512)sum, (__m512bh)weights, (__m512bh)_mm512_set1_ps(x))
+#define PAIRS8(sum, weights, x) \
+  sum = (narrow)_mm256_dpbf16_ps((__m256)sum, (__m256bh)weights, (__m256bh)_mm256_set1_ps(x))
+#else
+enum { PAIRS = false };
+#define PAIRS16 FLOATS
+#define PAIRS8 FLOATS
+#endif
+DEFINE_TILE(pairs3, wide, PIXELS, 3, PAIRS16)
+DEFINE_TILE(pairs2, wide, PIXELS, 2, PAIRS16)
+DEFINE_TILE(pairs1, wide, PIXELS, 1, PAIRS16)
+DEFINE_TILE(pairs_narrow3, narrow, PIXELS, 3, PAIRS8)
+DEFINE_TILE(pairs_narrow, narrow, PIXELS, 1, PAIRS8)
+DEFINE_TILE(pairs_pixel1, narrow, 1, 1, PAIRS8)
+
+/* Channels that the next tile takes of those left, a multiple of 8. */
+static long panel(long left) {
+  for (long vectors = 3; vectors > 1; vectors--)
+    if (left % (vectors * LANES) == 0) return vectors * LANES;
+  if (left % (3 * NARROW) == 0) return 3 * NARROW;
+  return left >= LANES ? LANES : NARROW;
+}
+
+typedef void Tile(const Product *);
+
+static Tile *tile_of(long width, bool pairs) {
+  if (width == 3 * LANES) return pairs ? pairs3 : tile3;
+  if (width == 2 * LANES) return pairs ? pairs2 : tile2;
+  if (width == LANES) return pairs ? pairs1 : tile1;
+  if (width == 3 * NARROW) return pairs ? pairs_narrow3 : tile_narrow3;
+  return pairs ? pairs_narrow : tile_narrow;
+}
+
+/* A row of `count` pixels; the last tile overlaps the one before. */
+static void row_of_tiles(const Product *whole, long count, long width, bool pairs) {
+  Tile *tile = tile_of(width, pairs), *single = pairs ? pairs_pixel1 : pixel1;
+  Product p = *whole;
+  for (long x = 0; x < count; x += PIXELS) {
+    const long at = count >= PIXELS ? MIN(x, count - PIXELS) : x;
+    p.in = whole->in + at * whole->pixel;
+    p.out = whole->out + at * whole->features;
+    if (whole->add) p.add = whole->add + at * whole->features;
+    if (count >= PIXELS) {
+      tile(&p);
+      continue;
+    }
+    for (long m = 0; m < count; m++)
+      for (long n = 0; n < width; n += NARROW) {
+        Product one = p;
+        one.in += m * p.pixel;
+        one.kernel += n;
+        one.out += m * p.features + n;
+        if (one.bias) one.bias += n;
+        if (one.add) one.add += m * p.features + n;
+        single(&one);
+      }
+  }
+}
+
+/* --- dense convolutions -------------------------------------------------------------------- */
+
+typedef struct {
+  const float *x, *kernel, *bias, *add;
+  float *out;
+  long h, w, channels, out_h, out_w, features, size, stride, dilation;
+  bool relu, pairs;
+  float *mixed; /* the kernel, as Winograd's or the pairs' form wants it */
+} Conv;
+
+/* A float's bits, whose upper half is the nearest bfloat16. */
+static inline uint32_t rounded(float x) {
+  uint32_t bits;
+  memcpy(&bits, &x, sizeof bits);
+  return bits + 0x7fff + (bits >> 16 & 1);
+}
+
+/* Units are pairs of the kernel's rows. */
+static void pair_kernel(const void *job, long begin, long end) {
+  const Conv *c = job;
+  for (long row = begin; row < end; row++) {
+    const float *even = c->kernel + 2 * row * c->features, *odd = even + c->features;
+    uint32_t *out = (uint32_t *)c->mixed + row * c->features;
+    for (long n = 0; n < c->features; n++)
+      out[n] = rounded(even[n]) >> 16 | (rounded(odd[n]) & 0xffff0000);
+  }
+}
+
+/* The rows of the map under a row of the result, with the edges' zeros. */
+static void fill_patch(float *patch, const Conv *c, long top, long reach) {
+  const long pad = (c->size - 1) / 2, count = MIN(c->w, reach - pad) * c->channels;
+  memset(patch, 0, c->size * reach * c->channels * sizeof(float));
+  for (long r = 0; r < c->size; r++) {
+    if (top + r < 0 || top + r >= c->h) continue;
+    const float *from = c->x + (top + r) * c->w * c->channels;
+    const long at = (r * reach + pad) * c->channels;
+    uint16_t *halves = (uint16_t *)patch + at;
+    if (!c->pairs)
+      memcpy(patch + at, from, count * sizeof(float));
+    else
+      for (long i = 0; i < count; i++) halves[i] = rounded(from[i]) >> 16;
+  }
+}
+
+/* Units are rows of the result. */
+static void direct(const void *job, long begin, long end) {
+  const Conv *c = job;
+  const long pad = (c->size - 1) / 2, reach = (c->out_w - 1) * c->stride + c->size;
+  const long channels = c->pairs ? c->channels / 2 : c->channels;
+  float *patch = scratch(0, c->size * reach * c->channels);
+  for (long y = begin; y < end; y++) {
+    const bool in_place = !pad && !c->pairs;
+    if (!in_place) fill_patch(patch, c, y * c->stride - pad, reach);
+    for (long n = 0, width; n < c->features; n += width) {
+      width = panel(c->features - n);
+      const long at = y * c->out_w * c->features + n;
+      const Product p = {.in = in_place ? c->x + y * c->stride * c->w * channels : patch,
+                         .pixel = c->stride * channels,
+                         .row = reach * channels,
+                         .rows = c->size,
+                         .run = c->size * channels,
+                         .kernel = (c->pairs ? c->mixed : c->kernel) + n,
+                         .features = c->features,
+                         .bias = c->bias + n,
+                         .add = c->add ? c->add + at : NULL,
+                         .out = c->out + at,
+                         .relu = c->relu};
+      row_of_tiles(&p, c->out_w, width, c->pairs);
+    }
+  }
+}
+
+static inline __attribute__((always_inline)) void mix3(narrow *out, narrow a, narrow b, narrow c) {
+  const narrow outer = (a + c) * (-1 / 6.f), middle = b * (1 / 6.f);
+  const narrow far = a * (1 / 24.f) + c * (1 / 6.f), between = b * (1 / 12.f);
+  out[0] = a * (1 / 4.f);
+  out[1] = outer - middle;
+  out[2] = outer + middle;
+  out[3] = far + between;
+  out[4] = far - between;
+  out[5] = c;
+}
+
+/* Units are NARROW numbers of a tap's matrix. */
+static void mix_kernel(const void *job, long begin, long end) {
+  const Conv *c = job;
+  const long plane = c->channels * c->features;
+  for (long at = begin * NARROW; at < end * NARROW; at += NARROW) {
+    narrow columns[3][6], row[6];
+    UNROLL for (int x = 0; x < 3; x++) {
+      const float *tap = c->kernel + x * plane + at;
+      mix3(columns[x], *(const narrow *)tap, *(const narrow *)(tap + 3 * plane),
+           *(const narrow *)(tap + 6 * plane));
+    }
+    UNROLL for (int y = 0; y < 6; y++) {
+      mix3(row, columns[0][y], columns[1][y], columns[2][y]);
+      UNROLL for (int x = 0; x < 6; x++)
+        *(narrow *)(c->mixed + (y * 6 + x) * plane + at) = row[x];
+    }
+  }
+}
+
+static inline __attribute__((always_inline)) void mix6(narrow d[6], long step) {
+  const narrow d0 = d[0], d1 = d[step], d2 = d[2 * step], d3 = d[3 * step], d4 = d[4 * step],
+               d5 = d[5 * step];
+  const narrow even = d4 - 4 * d2, odd = d3 - 4 * d1, near = d4 - d2, far = 2 * (d3 - d1);
+  d[0] = 4 * d0 - 5 * d2 + d4;
+  d[step] = even + odd;
+  d[2 * step] = even - odd;
+  d[3 * step] = near + far;
+  d[4 * step] = near - far;
+  d[5 * step] = 4 * d1 - 5 * d3 + d5;
+}
+
+static inline __attribute__((always_inline)) void unmix6(narrow m[6], long step) {
+  const narrow sum = m[step] + m[2 * step], difference = m[step] - m[2 * step],
+               sum2 = m[3 * step] + m[4 * step], difference2 = m[3 * step] - m[4 * step];
+  m[0] = m[0] + sum + sum2;
+  m[step] = difference + 2 * difference2;
+  m[2 * step] = sum + 4 * sum2;
+  m[3 * step] = difference + 8 * difference2 + m[5 * step];
+}
+
+static const float nothing[4096];
+
+/* Units are PIXELS tiles of 4x4 pixels. */
+static void winograd(const void *job, long begin, long end) {
+  const Conv *c = job;
+  const long across = (c->w + 3) / 4, tiles = across * ((c->h + 3) / 4);
+  float *mixed = scratch(0, CELLS * BLOCK * (c->channels + c->features));
+  float *products = mixed + CELLS * BLOCK * c->channels;
+  const long last = MIN(end * PIXELS, tiles);
+  for (long first = begin * PIXELS; first < last; first += BLOCK) {
+    const long count = MIN(BLOCK, last - first);
+    for (long t = 0; t < count; t++) {
+      const long top = (first + t) / across * 4 - 1, left = (first + t) % across * 4 - 1;
+      const float *cells[CELLS];
+      for (long y = 0; y < 6; y++)
+        for (long x = 0; x < 6; x++) {
+          const bool inside = (unsigned long)(top + y) < (unsigned long)c->h &&
+                              (unsigned long)(left + x) < (unsigned long)c->w;
+          cells[y * 6 + x] = inside ? c->x + ((top + y) * c->w + left + x) * c->channels : nothing;
+        }
+      for (long n = 0; n < c->channels; n += NARROW) {
+        narrow d[CELLS];
+        UNROLL for (int x = 0; x < 6; x++) {
+          UNROLL for (int y = 0; y < 6; y++) d[y * 6 + x] = *(const narrow *)(cells[y * 6 + x] + n);
+          mix6(d + x, 6);
+        }
+        UNROLL for (int y = 0; y < 6; y++) {
+          mix6(d + y * 6, 1);
+          UNROLL for (int x = 0; x < 6; x++)
+            *(narrow *)(mixed + ((y * 6 + x) * BLOCK + t) * c->channels + n) = d[y * 6 + x];
+        }
+      }
+    }
+    const long whole = (count + PIXELS - 1) / PIXELS * PIXELS;
+    for (long cell = 0; cell < CELLS; cell++)
+      for (long n = 0, width; n < c->features; n += width) {
+        width = panel(c->features - n);
+        Product p = {.in = mixed + cell * BLOCK * c->channels,
+                     .pixel = c->channels,
+                     .rows = 1,
+                     .run = c->channels,
+                     .kernel = c->mixed + cell * c->channels * c->features + n,
+                     .features = c->features,
+                     .out = products + cell * BLOCK * c->features + n};
+        row_of_tiles(&p, whole, width, false);
+      }
+    for (long t = 0; t < count; t++) {
+      const long top = (first + t) / across * 4, left = (first + t) % across * 4;
+      for (long n = 0; n < c->features; n += NARROW) {
+        narrow m[CELLS];
+        UNROLL for (int x = 0; x < 6; x++) {
+          UNROLL for (int y = 0; y < 6; y++) m[y * 6 + x] =
+              *(const narrow *)(products + ((y * 6 + x) * BLOCK + t) * c->features + n);
+          unmix6(m + x, 6);
+        }
+        const narrow bias = *(const narrow *)(c->bias + n);
+        UNROLL for (int y = 0; y < 4; y++) {
+          unmix6(m + y * 6, 1);
+          if (top + y >= c->h) continue;
+          UNROLL for (int x = 0; x < 4; x++) {
+            if (left + x >= c->w) continue;
+            const long at = ((top + y) * c->w + left + x) * c->features + n;
+            narrow sum = m[y * 6 + x] + bias;
+            if (c->add) sum += *(const narrow *)(c->add + at);
+            if (c->relu) sum = RELU(sum);
+            *(narrow *)(c->out + at) = sum;
+          }
+        }
+      }
+    }
+  }
+}
+
+/* --- depthwise ----------------------------------------------------------------------------- */
+
+/* Units are vectors of channels. */
+static void depthwise(const void *job, long begin, long end) {
+  const Conv *c = job;
+  const long pad = (c->size - 1) / 2 * c->dilation, step = c->stride * LANES;
+  const long width = MAX(c->w, (c->out_w + PIXELS) * c->stride) + 2 * pad;
+  float *map = scratch(0, c->h * width * LANES);
+  memset(map, 0, c->h * width * LANES * sizeof(float));
+  for (long n = begin * LANES; n < end * LANES; n += LANES) {
+    for (long y = 0; y < c->h; y++)
+      for (long x = 0; x < c->w; x++)
+        *(wide *)(map + (y * width + pad + x) * LANES) =
+            *(const wide *)(c->x + (y * c->w + x) * c->channels + n);
+    for (long y = 0; y < c->out_h; y++)
+      for (long x = 0; x < c->out_w; x += PIXELS) {
+        wide sums[PIXELS];
+        UNROLL for (int m = 0; m < PIXELS; m++) sums[m] = *(const wide *)(c->bias + n);
+        for (long ky = 0; ky < c->size; ky++) {
+          const long row = y * c->stride - pad + ky * c->dilation;
+          if (row < 0 || row >= c->h) continue;
+          const float *in = map + row * width * LANES + x * step;
+          const float *kernel = c->kernel + ky * c->size * c->channels + n;
+          for (long kx = 0; kx < c->size; kx++) {
+            UNROLL for (int m = 0; m < PIXELS; m++)
+              sums[m] += *(const wide *)kernel * *(const wide *)(in + m * step);
+            in += c->dilation * LANES, kernel += c->channels;
+          }
+        }
+        float *out = c->out + (y * c->out_w + x) * c->channels + n;
+        UNROLL for (int m = 0; m < PIXELS; m++)
+          if (x + m < c->out_w)
+            *(wide *)(out + m * c->channels) = c->relu ? RELU(sums[m]) : sums[m];
+      }
+  }
+}
+
+/* --- XLA's side ---------------------------------------------------------------------------- */
+
+static int64_t attribute(const XLA_FFI_CallFrame *frame, const char *name) {
+  for (int64_t i = 0; i < frame->attrs.size; i++)
+    if (frame->attrs.names[i]->len == strlen(name) &&
+        !memcmp(frame->attrs.names[i]->ptr, name, strlen(name)))
+      return *(int64_t *)((XLA_FFI_Scalar *)frame->attrs.attrs[i])->value;
+  return 0;
+}
+
+/* (x [1, h, w, channels], kernel, bias[, add]) -> out [1, out_h, out_w, features]. The caller
+ * checks shapes; every number of channels is a multiple of 8. */
+XLA_FFI_Error *segjax_convolution(XLA_FFI_CallFrame *frame) {
+  XLA_FFI_Extension_Base *extension = frame->extension_start;
+  if (extension && extension->type == XLA_FFI_Extension_Metadata) {
+    XLA_FFI_Metadata *metadata = ((XLA_FFI_Metadata_Extension *)extension)->metadata;
+    metadata->api_version.major_version = XLA_FFI_API_MAJOR;
+    metadata->api_version.minor_version = XLA_FFI_API_MINOR;
+    return NULL;
+  }
+  XLA_FFI_Buffer **args = (XLA_FFI_Buffer **)frame->args.args, *out = frame->rets.rets[0];
+  Conv c = {.x = args[0]->data,
+            .kernel = args[1]->data,
+            .bias = args[2]->data,
+            .add = frame->args.size > 3 ? args[3]->data : NULL,
+            .out = out->data,
+            .h = args[0]->dims[1],
+            .w = args[0]->dims[2],
+            .channels = args[0]->dims[3],
+            .out_h = out->dims[1],
+            .out_w = out->dims[2],
+            .features = out->dims[3],
+            .size = args[1]->dims[0],
+            .stride = attribute(frame, "stride"),
+            .dilation = attribute(frame, "dilation"),
+            .relu = attribute(frame, "relu")};
+  if (attribute(frame, "depthwise")) {
+    share(frame, depthwise, &c, c.channels / LANES);
+  } else if (c.size == 3 && c.stride == 1) {
+    const long plane = c.channels * c.features;
+    c.mixed = scratch(1, CELLS * plane);
+    share(frame, mix_kernel, &c, plane / NARROW);
+    const long tiles = (c.w + 3) / 4 * ((c.h + 3) / 4);
+    share(frame, winograd, &c, (tiles + PIXELS - 1) / PIXELS);
+  } else {
+    const long numbers = c.size * c.size * c.channels;
+    c.pairs = PAIRS && attribute(frame, "bfloat16") && c.channels % 2 == 0;
+    if (c.pairs) {
+      c.mixed = scratch(1, numbers * c.features / 2);
+      share(frame, pair_kernel, &c, numbers / 2);
+    }
+    if (c.size == 1 && c.stride == 1 && c.w < PIXELS) { /* one row is as good, and fills a tile */
+      c.w = c.out_w = c.h * c.w;
+      c.h = c.out_h = 1;
+    }
+    share(frame, direct, &c, c.out_h);
+  }
+  return NULL;
+}

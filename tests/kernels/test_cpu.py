@@ -1,0 +1,194 @@
+"""The C convolutions against XLA's, which are their definition."""
+
+import contextlib
+import functools
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import cv2
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from jax import lax
+
+import segjax
+from segjax import weights
+from segjax.models import convolutions_by
+from segjax_kernels import cpu
+from segjax_kernels.cpu import api, build
+
+RNG = np.random.default_rng(0)
+
+
+def normal(*shape: int) -> jax.Array:
+    return jnp.asarray(RNG.normal(size=shape), jnp.float32)
+
+
+def reference(x, kernel, bias, add, stride, dilation, depthwise, relu):
+    pad = dilation * (kernel.shape[0] - 1) // 2
+    y = lax.conv_general_dilated(
+        x,
+        kernel,
+        (stride, stride),
+        [(pad, pad)] * 2,
+        rhs_dilation=(dilation, dilation),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=x.shape[-1] if depthwise else 1,
+    )
+    y = y + bias if add is None else y + bias + add
+    return jax.nn.relu(y) if relu else y
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory, needs: Callable[..., object]) -> Path:
+    try:
+        return build.build(tmp_path_factory.mktemp("native") / "native.so")
+    except RuntimeError as error:
+        needs("a C compiler", found="no C compiler" not in str(error))
+        raise
+
+
+@pytest.fixture(scope="module")
+def built(library: Path) -> Iterator[None]:
+    """The library is there: the user's own, which is of this very source, or a new one."""
+    before = api.available()
+    if not before:
+        api.load(library)
+    yield
+    api._loaded = before
+
+
+@pytest.mark.usefixtures("built")
+@pytest.mark.parametrize("relu", [False, True], ids=["linear", "relu"])
+@pytest.mark.parametrize(
+    ("size", "channels", "features", "kernel", "stride"),
+    [
+        ((9, 16), 128, 256, 1, 1),
+        ((5, 8), 8, 40, 1, 1),
+        ((1, 1), 5, 8, 1, 1),
+        ((7, 13), 24, 48, 1, 2),
+        ((18, 32), 48, 24, 3, 1),
+        ((5, 3), 8, 16, 3, 1),
+        ((1, 9), 40, 8, 3, 1),
+        ((11, 21), 12, 24, 3, 2),
+        ((6, 5), 3, 56, 5, 1),
+        ((9, 35), 7, 72, 5, 2),
+    ],
+)
+def test_a_dense_convolution(
+    size: tuple[int, int], channels: int, features: int, kernel: int, stride: int, relu: bool
+) -> None:
+    x = normal(1, *size, channels)
+    taps = normal(kernel, kernel, channels, features) / np.sqrt(kernel**2 * channels)
+    bias = normal(features)
+    add = normal(1, -(-size[0] // stride), -(-size[1] // stride), features) if relu else None
+    options = {"stride": stride, "relu": relu}
+    wanted = reference(x, taps, bias, add, stride, 1, False, relu)
+    ours = jax.jit(lambda *a: cpu.convolution(*a, **options, bfloat16=False))(x, taps, bias, add)
+    # Winograd's sums reach 100 times the numbers of its result, in steps of 2^-24 each.
+    np.testing.assert_allclose(ours, wanted, rtol=1e-4, atol=5e-5)
+
+    ours = jax.jit(lambda *a: cpu.convolution(*a, **options))(x, taps, bias, add)
+    # Both numbers of a product are rounded to 8 bits: off by 2^-8 each, in the worst case.
+    products = reference(abs(x), abs(taps), 0, None, stride, 1, False, False)
+    assert (abs(ours - wanted) <= products * 2.01 * 2**-8 + 5e-5).all()
+
+
+@pytest.mark.usefixtures("built")
+@pytest.mark.parametrize("relu", [False, True], ids=["linear", "relu"])
+@pytest.mark.parametrize(
+    ("size", "channels", "kernel", "stride", "dilation"),
+    [
+        ((9, 16), 64, 5, 1, 1),
+        ((9, 16), 16, 5, 1, 4),
+        ((5, 7), 32, 3, 2, 1),
+        ((3, 2), 16, 5, 2, 2),
+        ((1, 1), 16, 3, 1, 1),
+    ],
+)
+def test_a_depthwise_convolution(
+    size: tuple[int, int], channels: int, kernel: int, stride: int, dilation: int, relu: bool
+) -> None:
+    x, taps = normal(1, *size, channels), normal(kernel, kernel, 1, channels)
+    bias = normal(channels)
+    options = {"stride": stride, "dilation": dilation, "depthwise": True, "relu": relu}
+    ours = jax.jit(lambda *a: cpu.convolution(*a, **options))(x, taps, bias)
+    wanted = reference(x, taps, bias, None, **options)
+    np.testing.assert_allclose(ours, wanted, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.usefixtures("built")
+def test_a_batch_by_vmap_is_picture_after_picture() -> None:
+    x, kernel, bias = normal(3, 1, 9, 8, 16), normal(1, 1, 16, 8), normal(8)
+    found = jax.jit(jax.vmap(lambda x: cpu.convolution(x, kernel, bias)))(x)
+    wanted = [cpu.convolution(one, kernel, bias) for one in x]
+    np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.usefixtures("built")
+def test_the_shipped_network_gives_the_same_mask() -> None:
+    released = weights.load("portrait")
+    graph, state = nnx.split(released.model)
+    picture = cv2.imread(str(Path(segjax.__file__).parent / "assets/sample/astronaut.jpg"))
+    assert picture is not None
+    x = cv2.resize(picture[..., ::-1], (256, 144), interpolation=cv2.INTER_AREA)[None] / 255
+    x = jnp.asarray(x, jnp.float32)
+
+    def logits(by: Callable[..., jax.Array] | None) -> np.ndarray:
+        with convolutions_by(by) if by else contextlib.nullcontext():
+            return np.asarray(jax.jit(lambda state, x: nnx.merge(graph, state)(x))(state, x))
+
+    wanted = logits(None)
+    exact = logits(functools.partial(cpu.convolution, bfloat16=False))
+    np.testing.assert_allclose(exact, wanted, rtol=1e-4, atol=1e-4)
+    rounded = logits(cpu.convolution)
+    both, either = (f(rounded > 0, wanted > 0).sum() for f in (np.logical_and, np.logical_or))
+    assert either > 1000 and both / either > 0.995
+
+
+@pytest.mark.usefixtures("built")
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_what_is_not_a_number_stays_so(kernel: int) -> None:
+    x = normal(1, 8, 8, 8).at[0, 4, 4, 0].set(np.nan)
+    y = cpu.convolution(x, normal(kernel, kernel, 8, 8), normal(8), relu=True)
+    assert np.isnan(y[0, 4, 4]).all()
+    assert np.isfinite(y[0, 0, 0]).all()
+
+
+@pytest.mark.usefixtures("built")
+@pytest.mark.parametrize(
+    ("x", "kernel", "options", "words"),
+    [
+        ((2, 8, 8, 8), (3, 3, 8, 8), {}, "one picture in float32"),
+        ((1, 8, 8, 8), (3, 3, 8, 12), {}, "got 8 → 12 channels; multiples of 8"),
+        ((1, 8, 8, 12), (3, 3, 12, 8), {}, "got 12 → 8 channels"),
+        ((1, 8, 8, 24), (3, 3, 1, 24), {"depthwise": True}, "of 16 if depthwise"),
+        ((1, 8, 8, 8), (3, 3, 8, 8), {"dilation": 2}, "a dense 3×3 of dilation 2"),
+        ((1, 8, 8, 8), (2, 2, 8, 8), {}, "a dense 2×2"),
+    ],
+)
+def test_the_rest_is_left_to_xla(
+    x: tuple[int, ...], kernel: tuple[int, ...], options: dict, words: str
+) -> None:
+    with pytest.raises(NotImplementedError, match=re.escape(words)):
+        cpu.convolution(normal(*x), normal(*kernel), normal(kernel[-1]), **options)
+
+
+def test_without_the_library_nothing_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api, "_loaded", None)
+    monkeypatch.setattr(build, "library", lambda: Path("nowhere"))
+    assert not cpu.available()
+    with pytest.raises(NotImplementedError, match=r"python -m segjax_kernels\.cpu\.build"):
+        cpu.convolution(normal(1, 8, 8, 8), normal(1, 1, 8, 8), normal(8))
+
+
+def test_a_compiler_that_is_not_there_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("CC", "no-such-compiler")
+    with pytest.raises(RuntimeError, match="no C compiler: no-such-compiler is not there"):
+        build.build(tmp_path / "native.so")
+    assert not list(tmp_path.iterdir())

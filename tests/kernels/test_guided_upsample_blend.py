@@ -1,0 +1,153 @@
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from agreement_guided import check
+
+from segjax_kernels import guided_upsample_blend, upsample_blend
+from segjax_kernels.guided_upsample_blend import cases
+
+ON_CPU = ("xla", "reference")
+NAMED = {case.name: case for case in (*cases.AWKWARD, *cases.REAL)}
+WIDE, NARROW = (NAMED[name] for name in cases.WIDE_AND_NARROW)
+
+
+@pytest.mark.parametrize("case", cases.AWKWARD, ids=lambda case: case.name)
+def test_awkward_sizes_against_the_oracle(case, quick_compile):
+    inputs = cases.inputs(case)
+    check(
+        np.asarray(guided_upsample_blend(**inputs, implementation="reference")), inputs, "reference"
+    )
+
+
+@pytest.mark.parametrize("implementation", ON_CPU)
+@pytest.mark.parametrize("room", [False, True], ids=["as it is", "room"])
+@pytest.mark.parametrize("background", cases.BACKGROUNDS)
+@pytest.mark.parametrize("case", [WIDE, NARROW], ids=["wide", "narrow"])
+def test_backgrounds_against_the_oracle(implementation, case, background, room, quick_compile):
+    inputs = cases.inputs(case, background, room=room)
+    result = np.asarray(guided_upsample_blend(**inputs, implementation=implementation))
+    check(result, inputs, implementation)
+
+
+def test_by_hand():
+    # Brightness 0, 102, 153, 255 is 0, 0.4, 0.6, 1: alpha (x - 0.25) / 0.5 is 0, 0.3, 0.7, 1.
+    frame = np.repeat(np.array([[[0], [102], [153], [255]]], np.uint8), 3, axis=2)
+    one = np.ones((1, 1), np.float32)
+    background = np.array([100, 0, 255], np.uint8)
+    for implementation in ON_CPU:
+        blend = partial(guided_upsample_blend, frame, one, 0 * one, implementation=implementation)
+        expected = np.array([[100, 0, 255], [101, 31, 209], [137, 107, 184], [255, 255, 255]])
+        assert np.abs(np.asarray(blend(background)[0], int) - expected).max() <= 1
+        # A room of 102: nothing of the second pixel is the person's, of the third 153 - 0.3 * 102.
+        room = np.full((1, 1, 3), 0.4, np.float32)
+        seen = np.array([[0, 0, 0], [31, 31, 31], [122, 122, 122], [255, 255, 255]])
+        black = np.zeros(3, np.uint8)
+        assert np.abs(np.asarray(blend(black, room=room)[0], int) - seen).max() <= 1
+
+
+@pytest.mark.parametrize("implementation", ON_CPU)
+def test_flat_lines_are_the_plain_blend_of_a_firm_mask(implementation):
+    inputs = cases.inputs(NAMED["odd"])
+    offset = np.random.default_rng(0).random(inputs["offset"].shape, np.float32) / 2 + 0.25
+    frame, background = inputs["frame"], inputs["background"]
+    guided = guided_upsample_blend(
+        frame, 0 * offset, offset, background, implementation=implementation
+    )
+    plain = upsample_blend(frame, 2 * offset - 0.5, background, implementation=implementation)
+    assert np.abs(np.int32(guided) - np.int32(plain)).max() <= (3 if implementation == "xla" else 1)
+
+
+@pytest.mark.parametrize("implementation", ON_CPU)
+def test_what_is_not_finite_is_the_background(implementation):
+    result = guided_upsample_blend(**cases.broken(), implementation=implementation)
+    assert result[0, :, 0].tolist() == [0, 0, 0, 0, 0, 200]
+
+
+@pytest.mark.parametrize("implementation", ON_CPU)
+def test_batches_and_vmap_are_one_call(implementation, quick_compile):
+    inputs = cases.inputs(NARROW, "small", room=True, count=2)
+    blend = partial(guided_upsample_blend, implementation=implementation)
+    together = blend(**inputs)
+    apart = [blend(**{name: x[at] for name, x in inputs.items()}) for at in range(2)]
+    np.testing.assert_array_equal(together, np.stack(apart))
+    names = ("frame", "slope", "offset", "background", "room")
+    frame, *others = (inputs[name] for name in names)
+
+    def of_first_frame(slope, offset, background, room):
+        return blend(frame[0], slope, offset, background, room=room)
+
+    mapped = jax.vmap(of_first_frame)(*others)
+    np.testing.assert_array_equal(mapped[0], apart[0])
+    np.testing.assert_array_equal(
+        mapped, blend(frame[:1].repeat(2, 0), *others[:3], room=others[3])
+    )
+
+
+def test_no_derivative():
+    inputs = cases.inputs(NAMED["odd"])
+    frame, slope, offset, background = inputs.values()
+
+    def loss(slope):
+        return guided_upsample_blend(frame, slope, offset, background).astype(jnp.float32).sum()
+
+    with pytest.raises(NotImplementedError, match="bytes, which have no derivative; stop the grad"):
+        jax.grad(loss)(jnp.asarray(slope))
+
+
+FRAME, MAP, BACK = ((4, 6, 3), np.uint8), ((2, 3), np.float32), ((3,), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("frame", "slope", "offset", "room", "message"),
+    [
+        (((4, 6, 3), np.float32), MAP, MAP, None, r"got a frame of float32\[4, 6, 3\]; it is"),
+        (FRAME, MAP, ((2, 2), np.float32), None, "both are float32 and of one shape; take them"),
+        (FRAME, ((5, 3), np.float32), ((5, 3), np.float32), None, "at most as high and as wide"),
+        (FRAME, MAP, MAP, ((4, 6, 3), np.uint8), r"got a room of uint8\[4, 6, 3\] for a frame"),
+        (FRAME, MAP, MAP, ((5, 6, 3), np.float32), "at most as high and as wide; resize or conv"),
+        (
+            ((2, *FRAME[0]), np.uint8),
+            MAP,
+            MAP,
+            ((3, 1, 1, 3), np.float32),
+            r"got batches of \[2, 3\]",
+        ),
+    ],
+)
+def test_errors_say_what_was_got_the_rule_and_the_remedy(frame, slope, offset, room, message):
+    frame, slope, offset, background = (
+        np.zeros(shape, dtype) for shape, dtype in (frame, slope, offset, BACK)
+    )
+    room = room and np.zeros(*room)
+    with pytest.raises(ValueError, match=message):
+        guided_upsample_blend(frame, slope, offset, background, room=room)
+
+
+def lowered(platform, implementation=None, background="frame", in_place=False):
+    inputs = cases.inputs(NAMED["odd"], background, room=True)
+    background = inputs.pop("background")
+    call = partial(
+        guided_upsample_blend,
+        background=background,
+        implementation=implementation,
+        in_place=in_place,
+    )
+    donated = "frame" if in_place else ()
+    traced = jax.jit(call, donate_argnames=donated).trace(**inputs)
+    return traced.lower(lowering_platforms=(platform,)).as_text()
+
+
+@pytest.mark.parametrize("background", cases.BACKGROUNDS)
+def test_lowers_for_every_platform(background, needs):
+    for platform in ("cpu", "tpu"):
+        assert "triton_kernel_call" not in lowered(platform, background=background)
+    # A TPU looks nothing up.
+    assert "stablehlo.gather" not in lowered("tpu", background=background)
+    needs("triton")
+    needs("jax_triton")
+    assert "triton_kernel_call" in lowered("cuda", background=background)
+    assert "triton_kernel_call" in lowered("cuda", "triton", background)
+    assert "triton_kernel_call" not in lowered("cuda", "xla", background)
