@@ -68,7 +68,7 @@ PAIRS = (
         "fcn_head",
         "mobilenet_v2",
         {},
-        {"stages": ((1, 8, 1, 1), (2, 8, 1, 2), (2, 8, 1, 2)), "width": 0.25},
+        {"stages": ((1, 8, 1, 1), (2, 8, 1, 2), (2, 8, 1, 2), (2, 8, 1, 2)), "width": 0.25},
     ),
     Pair("unet", "unet", {"widths": (8, 8, 8, 8)}, UNET),
     Pair("unet_valid", "unet_valid", {"widths": (8, 8, 8, 8)}, UNET),
@@ -210,9 +210,7 @@ def test_an_encoder_keeps_its_contract(name: str, output_stride: int | None) -> 
             assert feature.shape == (2, *(-(-side // stride) for side in sides), width)
 
 
-@pytest.mark.parametrize(
-    "name", sorted({"dilated_resnet", "hybrid", "vgg11", "resnet18", "resnet50", "mobilenet_v2"})
-)
+@pytest.mark.parametrize("name", ["dilated_resnet", "hybrid", "mobilenet_v2", "resnet50", "vgg11"])
 def test_dilation_gives_the_same_features_more_densely(name: str) -> None:
     """Of an encoder without global pooling: at stride 16 is every other one of those at 8."""
     coarse, dense = (
