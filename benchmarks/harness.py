@@ -77,12 +77,14 @@ def take_turns(
     clock: Callable[[], float] = time.perf_counter,
     sleep: Callable[[float], Any] = time.sleep,
 ) -> tuple[dict[str, Spread], dict[str, str]]:
-    """Measures contenders in turns, each once a round, for about `seconds` in all.
+    """Measures contenders in turns, once a round, for about `seconds` in all.
+
+    One that is many times slower than the fastest sits out up to 7 of 8 rounds.
 
     Args:
       group: the contenders by name.
       seconds: after which no further round begins.
-      least: rounds at least, however long they take.
+      least: turns of each at least, however long they take.
       most: rounds at most.
       clock: gives seconds.
       sleep: waits for seconds.
@@ -92,13 +94,18 @@ def take_turns(
     """
     group, failed = dict(group), {}
     times: dict[str, list[float]] = {name: [] for name in group}
-    began = clock()
-    for turn in range(-WARM_UP if least > 1 else -1, most):
+    cost = dict.fromkeys(group, 0.0)
+    began, every, turn = clock(), dict.fromkeys(group, 1), -(WARM_UP if least > 1 else 1)
+    while turn < most:
         if turn == 0:
+            fastest = min((cost[name] for name in group), default=0)
+            every = {name: _every(cost[name], fastest) for name in group}
             began = clock()
-        if turn >= least and clock() - began > seconds:
+        if turn >= least * max(every.values(), default=1) and clock() - began > seconds:
             break
         for name, (run, calls) in list(group.items()):
+            if turn % every[name]:
+                continue
             sleep(PAUSE_S)
             start = clock()
             try:
@@ -107,9 +114,16 @@ def take_turns(
                 failed[name] = first_line(error)
                 del group[name]
                 continue
+            cost[name] = clock() - start
             if turn >= 0:
-                times[name].append((clock() - start) * 1e3 / calls)
+                times[name].append(cost[name] * 1e3 / calls)
+        turn += 1
     return {name: spread(times[name]) for name in group}, failed
+
+
+def _every(cost: float, fastest: float) -> int:
+    """A slow contender takes part in every so many rounds, so that it leaves time to the others."""
+    return max(1, min(8, round(cost / (4 * fastest)))) if fastest else 1
 
 
 def first_line(error: BaseException) -> str:
@@ -248,6 +262,20 @@ def machine() -> dict[str, Any]:
         "date": time.strftime("%Y-%m-%d"),
         "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
     }
+
+
+def native_convolutions() -> bool:
+    """Whether the network on a CPU runs through the C kernels, which are built if a compiler is
+    here."""
+    from segjax_kernels import cpu
+    from segjax_kernels.cpu.build import build, library
+
+    try:
+        if not on_gpu() and not library().is_file():
+            build()
+    except RuntimeError as error:
+        say(f"without the C convolutions: {error}")
+    return not on_gpu() and cpu.available()
 
 
 def _version(package: str) -> str | None:

@@ -91,7 +91,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for kernels.json")
     parser.add_argument("--kernel", action="append", help="only this one; repeatable")
     parser.add_argument("--size", action="append", choices=SIZES, help="only this; repeatable")
-    parser.add_argument("--seconds", type=float, default=2, help="for each use and size (2)")
+    parser.add_argument("--seconds", type=float, default=3, help="for each use and size (3)")
     parser.add_argument("--least", type=int, default=5, help="turns at least, even so (5)")
     parser.add_argument("--deadline", type=float, default=1e9, help="begin no more after seconds")
     report = measure(parser.parse_args())

@@ -75,7 +75,7 @@ def main() -> None:
     parser.add_argument("--part", action="append", choices=PARTS, help="only this; repeatable")
     parser.add_argument("--effect", action="append", choices=EFFECTS, help="only this; repeatable")
     parser.add_argument("--streams", type=int, action="append", help="how many; repeatable")
-    parser.add_argument("--seconds", type=float, default=3, help="for each group (3)")
+    parser.add_argument("--seconds", type=float, default=5, help="for each group (5)")
     parser.add_argument("--least", type=int, default=5, help="turns at least, even so (5)")
     parser.add_argument("--starts", type=int, default=3, help="starts of each kind (3)")
     options = parser.parse_args()
@@ -86,6 +86,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Every part, one after the other; what fails is entered under `skipped`."""
     report: dict[str, Any] = {"machine": harness.machine(), "skipped": {}, "groups": []}
     report |= {"streams": [], "start": {}, "memory": {}, "ratios": {}}
+    report["machine"]["native_convolutions"] = harness.native_convolutions()
     bench = Bench(options, report)
     _ = bench.released  # without the network there is nothing to measure
     for part in harness.progress(options.part or list(PARTS), "step"):
@@ -185,7 +186,8 @@ def stages(bench: Bench) -> None:
     from segjax.matting.refine import refine
     from segjax.matting.smoothing import empty_state, smooth
     from segjax.matting.step import mask_size
-    from segjax_kernels import preprocess, upsample_blend
+    from segjax.models import convolutions_by
+    from segjax_kernels import cpu, preprocess, upsample_blend
 
     height, width = SIZES["720p"]
     size = mask_size(height, width)
@@ -193,9 +195,13 @@ def stages(bench: Bench) -> None:
     graph, state = nnx.split(bench.released.model)
     form = jax.tree.structure(state)
 
-    def network(small: jax.Array, *params: jax.Array) -> jax.Array:
+    def network_xla(small: jax.Array, *params: jax.Array) -> jax.Array:
         model = nnx.merge(graph, jax.tree.unflatten(form, params))
         return jax.nn.sigmoid(model(small[None])[0, ..., 0])
+
+    def network(small: jax.Array, *params: jax.Array) -> jax.Array:
+        with convolutions_by(cpu.convolution):  # where they were built
+            return network_xla(small, *params)
 
     rng = np.random.default_rng(0)
     small = rng.random((*size, 3), np.float32)
@@ -214,6 +220,7 @@ def stages(bench: Bench) -> None:
                 lambda frame: preprocess(frame, size), [(frame,) for frame, _ in sets]
             ),
             "network": lambda: turn(network, [(small, *bench.params())] * 2),
+            "network, XLA alone": lambda: turn(network_xla, [(small, *bench.params())] * 2),
             "smooth": lambda: turn(lambda *both: smooth(before, *both), kept),
             "refine": lambda: turn(refine, kept),
             "background": lambda: turn(

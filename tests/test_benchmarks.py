@@ -87,6 +87,17 @@ def test_turns_go_on_for_some_seconds_between_a_least_and_a_most(
     assert spreads["only"].turns == turns
 
 
+def test_a_slow_one_sits_out_rounds_but_has_its_least_turns() -> None:
+    clock = Clock()
+    group = {
+        "fast": clock.worker("fast", *[1.0] * 99),
+        "slow": clock.worker("slow", *[12.0] * 99),
+    }
+    spreads, _ = take_turns(clock, group, seconds=0, least=5)
+    assert (spreads["fast"].turns, spreads["slow"].turns) == (15, 5)
+    assert clock.log[2 * harness.WARM_UP :][:5] == ["fast", "slow", "fast", "fast", "fast"]
+
+
 def test_one_that_fails_is_left_out_and_told_by_name() -> None:
     def fail() -> None:
         raise RuntimeError("no such device\nat line 7")
