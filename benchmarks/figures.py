@@ -94,13 +94,21 @@ def summary(results: Results) -> str:
     for group in kernels.get("groups", []):
         if group["variant"] in ("picture", "float32") and group["case"] in ("720p", "4K"):
             rows += compared(group, f"`{group['kernel']}` at {group['case']}")
-    return f"{heading(results)}\n\n" + table(("", "ours, ms", "fastest other", "ratio"), rows)
+    parts = [f"{heading(results)}\n", table(("", "ours, ms", "fastest other", "ratio"), rows)]
+    if step.get("start"):
+        seconds = step["start"]["seconds"]
+        warm, cold, imports = (f"{seconds[kind]:.1f} s" for kind in ("warm", "cold", "imports"))
+        parts.append(
+            f"`segjax serve` with one frame takes {warm} from start to end, {cold} the first time on "
+            f"a machine; importing JAX, Flax and OpenCV alone takes {imports}.\n"
+        )
+    return "\n".join(parts)
 
 
 def compared(group: dict[str, Any], what: str) -> Iterator[tuple[str, ...]]:
     """Our first row of a group beside the fastest of the others, if there are any."""
     ours, *_ = group["rows"]
-    others = [row for row in group["rows"][1:] if not mine(row)]
+    others = [row for row in group["rows"][1:] if not row["ours"]]
     cells = (what, milliseconds(ours))
     if not others:
         yield (*cells, "", "")
@@ -108,10 +116,6 @@ def compared(group: dict[str, Any], what: str) -> Iterator[tuple[str, ...]]:
     best = min(others, key=lambda row: row["median_ms"])
     ratio = ours["median_ms"] / best["median_ms"]
     yield (*cells, f"{best['name']}, {milliseconds(best)}", f"{ratio:.2f}")
-
-
-def mine(row: dict[str, Any]) -> bool:
-    return row.get("ours", row["name"].startswith(("device-resident", "from NumPy")))
 
 
 def full(results: Results) -> str:

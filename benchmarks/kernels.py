@@ -126,9 +126,10 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         if group:
             report["groups"].append(group)
             ours = group["rows"][0]
-            for row in group["rows"][1:]:
-                pair = f"{name}: {ours['name']} / {row['name']}"
-                report["ratios"][pair] = round(ours["median_ms"] / row["median_ms"], 4)
+            for row in group["rows"]:
+                if not row["ours"]:
+                    pair = f"{name}: {ours['name']} / {row['name']}"
+                    report["ratios"][pair] = round(ours["median_ms"] / row["median_ms"], 4)
         write_json(path, report)
     show(report)
     if not gpu:
@@ -281,6 +282,8 @@ def time_group(
         speed = moved / figures.median_ms / 1e6
         rows.append({"name": name, "ours": name in ours} | figures._asdict())
         rows[-1] |= {"gb_s": round(speed, 2), "copy_share": round(speed / bandwidth, 4)}
+    if not rows or not rows[0]["ours"]:
+        return None
     return {
         "kernel": use.kernel,
         "variant": use.variant,

@@ -24,7 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -141,11 +141,15 @@ class Bench:
         return [(pictures[at % 4].copy(), pictures[(at + 1) % 4].copy()) for at in range(count)]
 
     def time(
-        self, name: str, turns: dict[str, Callable[[], harness.Turn]], **facts: Any
+        self,
+        name: str,
+        ours: Mapping[str, Callable[[], harness.Turn]],
+        rivals: Mapping[str, Callable[[], harness.Turn]] | None = None,
+        **facts: Any,
     ) -> dict[str, harness.Spread]:
-        """Lets them take turns and enters a group of rows; the first is what the ratios are of."""
+        """Lets them take turns and enters a group of rows; our first is what the ratios are of."""
         ready: dict[str, harness.Turn] = {}
-        for turn, build in turns.items():
+        for turn, build in {**ours, **(rivals or {})}.items():
             try:
                 ready[turn] = build()
             except Exception as error:  # a peer that is not installed
@@ -154,12 +158,17 @@ class Bench:
             ready, seconds=self.options.seconds, least=self.options.least
         )
         self.report["skipped"] |= {f"{name}: {turn}": why for turn, why in failed.items()}
-        rows = [{"name": turn, **figures._asdict()} for turn, figures in spreads.items()]
-        self.report["groups"].append({"name": name, **facts, "rows": rows})
-        (first, ours), *others = spreads.items()
-        for other, figures in others:
-            ratio = round(ours.median_ms / figures.median_ms, 4)
-            self.report["ratios"][f"{name}: {first} / {other}"] = ratio
+        rows = [
+            {"name": turn, "ours": turn in ours, **figures._asdict()}
+            for turn, figures in spreads.items()
+        ]
+        if rows and rows[0]["ours"]:
+            self.report["groups"].append({"name": name, **facts, "rows": rows})
+        for row in rows:
+            if rows[0]["ours"] and not row["ours"]:
+                ratio = rows[0]["median_ms"] / row["median_ms"]
+                pair = f"{name}: {rows[0]['name']} / {row['name']}"
+                self.report["ratios"][pair] = round(ratio, 4)
         write_json(self.options.out / "step.json", self.report)
         return spreads
 
@@ -243,17 +252,19 @@ def whole(bench: Bench) -> None:
     for size, effect in bench.plan():
         height, width = SIZES[size]
         sets = bench.sets(height, width)
-        turns: dict[str, Callable[[], harness.Turn]] = {
+        ours: dict[str, Callable[[], harness.Turn]] = {
             "from NumPy to NumPy": functools.partial(numpy_turn, bench, effect, sets),
             "device-resident": functools.partial(step_turn, bench, effect, sets),
         }
-        turns |= {
+        ours |= {
             f"device-resident, {name}": functools.partial(step_turn, bench, effect, sets, **how)
             for name, how in (ON_GPU if harness.on_gpu() else ON_CPU).items()
         }
+        rivals = {}
         if effect == "picture":
-            turns |= torch_peers(sets) if harness.on_gpu() else onnx_peers(bench, sets)
-        bench.time(f"step, {effect}, {size}", turns, size=size, frame=[height, width])
+            rivals = torch_peers(sets) if harness.on_gpu() else onnx_peers(bench, sets)
+        name = f"step, {effect}, {size}"
+        bench.time(name, ours, rivals, size=size, frame=[height, width])
     told = jax.devices()[0].memory_stats() or {}
     if "peak_bytes_in_use" in told:
         bench.report["memory"]["device_mib"] = round(told["peak_bytes_in_use"] / 2**20)

@@ -151,6 +151,9 @@ def find_receptive_field(model: Segmenter) -> int | None:
     Found by the gradient at random weights in a picture of `STRIP`'s size: where a row has any
     part in the central logits, a gradient is not zero. A field as tall as the strip is taken for
     all, as it is with attention, squeeze-excitation or pooling of the whole map.
+
+    Raises:
+      FloatingPointError: no gradient arrived, or none that is finite.
     """
     height, width = (math.lcm(side, model.multiple) for side in STRIP)
     graph, state = nnx.split(_with_numbers(model))
@@ -167,7 +170,9 @@ def find_receptive_field(model: Segmenter) -> int | None:
     with jax.default_device(jax.devices("cpu")[0]):
         gradient = jax.jit(jax.grad(central), compiler_options=options)(pictures, state)
     (rows,) = np.nonzero(np.any(np.asarray(gradient), axis=(0, 2, 3)))
-    if len(rows) == 0 or rows[0] == 0 or rows[-1] == height - 1:
+    if not (rows.size and np.isfinite(gradient).all()):
+        raise FloatingPointError("the gradient left the range of float32 on its way")
+    if rows[0] == 0 or rows[-1] == height - 1:
         return None
     return int(rows[-1] - rows[0] + 1)
 

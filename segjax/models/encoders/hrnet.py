@@ -13,6 +13,7 @@ import jax
 from flax import nnx
 
 from segjax.models.blocks import ConvNorm, ResidualBlock, resize_bilinear
+from segjax.models.encoders.resnet import Bottleneck
 from segjax.models.features import IMAGENET, FeatureInfo
 
 
@@ -52,7 +53,14 @@ class HRNet(nnx.Module):
         )
         self.stage1 = nnx.List(
             [
-                Bottleneck(stem if index == 0 else 4 * stem, stem, rngs=rngs)
+                Bottleneck(
+                    stem if index == 0 else 4 * stem,
+                    stem,
+                    stride=1,
+                    dilations=(1, 1),
+                    project=index == 0,
+                    rngs=rngs,
+                )
                 for index in range(depth)
             ]
         )
@@ -63,23 +71,6 @@ class HRNet(nnx.Module):
     def __call__(self, x: jax.Array) -> list[jax.Array]:
         x = _through(self.stage1, _through(self.stem, x))
         return self.stage4(self.stage3(self.stage2([x])))
-
-
-class Bottleneck(nnx.Module):
-    """1×1 → 3×3 → 1×1 to four times the channels, and a shortcut (He et al., 2016)."""
-
-    def __init__(self, in_features: int, features: int, *, rngs: nnx.Rngs):
-        out = 4 * features
-        self.reduce = ConvNorm(in_features, features, 1, rngs=rngs)
-        self.spatial = ConvNorm(features, features, rngs=rngs)
-        self.expand = ConvNorm(features, out, 1, rngs=rngs)
-        self.shortcut = nnx.data(
-            None if in_features == out else ConvNorm(in_features, out, 1, act=None, rngs=rngs)
-        )
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        y = self.spatial(self.reduce(x))
-        return self.expand(y, add=x if self.shortcut is None else self.shortcut(x))
 
 
 class Stage(nnx.Module):
