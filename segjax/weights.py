@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from safetensors import SafetensorError, safe_open
@@ -82,7 +81,8 @@ def load(name: str | Path, *, trainable: bool = False) -> Released:
     else:
         model.eval()
         fold_norms(model)
-    nnx.update(model, jax.tree.map(jnp.asarray, nnx.state(model)))
+    # Not by jnp.asarray, which compiles a program for each shape.
+    nnx.update(model, jax.device_put(nnx.state(model)))
     licence = info.get("licence")
     if str(name) in names() and licence and str(name) not in _named:
         _named.add(str(name))
