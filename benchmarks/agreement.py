@@ -140,6 +140,10 @@ def enlarged(
     frame: jax.Array, alpha: jax.Array, small: jax.Array, kernels: Any, guided: bool
 ) -> jax.Array:
     """The opacity, uint8 [H, W], of the frame cut out by a mask."""
+    size = tuple(map(min, alpha.shape, frame.shape))
+    if alpha.shape != size:  # a picture smaller than the network's input
+        alpha = jax.image.resize(alpha, size, "linear")
+        small = jax.image.resize(small, (*size, 3), "linear")
     if not guided:
         return upsample_blend(frame, alpha, None, implementation=kernels)[..., 3]
     lines = guided_coefficients(alpha, small)

@@ -99,8 +99,8 @@ def summary(results: Results) -> str:
         seconds = step["start"]["seconds"]
         warm, cold, imports = (f"{seconds[kind]:.1f} s" for kind in ("warm", "cold", "imports"))
         parts.append(
-            f"`segjax serve` with one frame takes {warm} from start to end, {cold} the first time on "
-            f"a machine; importing JAX, Flax and OpenCV alone takes {imports}.\n"
+            f"`segjax serve` with one frame takes {warm} from start to end, {cold} the first time "
+            f"on a machine; importing JAX, Flax and OpenCV alone takes {imports}.\n"
         )
     return "\n".join(parts)
 

@@ -7,11 +7,13 @@ import gzip
 import importlib
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -353,7 +355,8 @@ def test_operations_of_a_program_know_their_stage(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "script", ["bench", "kernels", "step", "figures", "profile_step", "compare_peers"]
+    "script",
+    ["agreement", "bench", "kernels", "step", "figures", "profile_step", "compare_peers"],
 )
 def test_each_script_explains_itself(script: str) -> None:
     done = run(script, "--help")
@@ -389,6 +392,38 @@ def test_the_step_is_timed_and_what_is_missing_is_named(tmp_path: Path) -> None:
     names = [entry["name"] for entry in group["rows"]]
     assert names == ["from NumPy to NumPy", "device-resident", "device-resident, guided"]
     assert report["skipped"] == {"MediaPipe's networks": "no .onnx in --peers None"}
+
+
+def test_the_slid_window_is_timed_beside_the_convolved_one() -> None:
+    small = ("--size", "32", "48", "--strides", "16", "--seconds", "0")
+    done = run("sliding_window", *small)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"convolved +│ 6 +│ [\d.]+ +│ 1\.0 +│", done.stderr), done.stderr
+    assert re.search(r"slid by 16 +│ 6 +│ [\d.]+ +│ [\d.]+ +│", done.stderr), done.stderr
+
+
+def test_masks_by_every_implementation_agree(tmp_path: Path) -> None:
+    for part in ("images", "masks"):
+        (tmp_path / part).mkdir()
+    rng = np.random.default_rng(0)
+    person = np.zeros((64, 96), np.uint8)
+    person[16:, 30:60] = 255
+    photo = np.where(person[..., None] > 0, 200, 60) + rng.integers(0, 20, (64, 96, 3))
+    cv2.imwrite(str(tmp_path / "images" / "one.png"), photo.astype(np.uint8))
+    cv2.imwrite(str(tmp_path / "masks" / "one.png"), person)
+    (tmp_path / "all.txt").write_text("one\n")
+    report = tmp_path / "agreement.json"
+    given = ("--data", str(tmp_path), "--list", "all.txt", "--report", str(report))
+    done = run("agreement", *given)
+    assert report.exists(), done.stderr
+    figures = json.loads(report.read_text())
+    assert (done.returncode != 0) == bool(figures["beyond"])
+    ways = figures["paths"]
+    assert {"reference kernels, XLA, float32", "XLA, bfloat16", "plain"} <= set(ways)
+    assert all(0 <= row["mean_iou"] <= 1 for row in ways.values())
+    for name, row in ways.items():
+        apart = abs(row["mean_iou"] - ways["reference kernels, XLA, float32"]["mean_iou"])
+        assert name == "plain" or (name in figures["beyond"]) == (apart > 0.001)
 
 
 def run(script: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

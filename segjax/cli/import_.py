@@ -29,8 +29,8 @@ class Options:
     out: Path
     """The .safetensors file to write."""
     model: str = ""
-    """Name of the model, such as deeplabv3, lraspp, segformer or fcn_head (torchvision's FCN).
-    Without one, the encoder alone is imported."""
+    """Name of the model, such as deeplabv3, lraspp, segformer, hrnet or fcn_head (torchvision's
+    FCN). Without one, the encoder alone is imported."""
     encoder: str = ""
     """Name of the encoder, such as resnet50; by default that of the model's paper."""
 
