@@ -35,6 +35,7 @@ from segjax.geometry import network_size
 from segjax.models import convolutions_by
 from segjax_kernels import (
     cpu,
+    fill_holes,
     guided_coefficients,
     guided_upsample_blend,
     preprocess,
@@ -120,7 +121,7 @@ def predictor(released: weights.Released, how: Way) -> Callable[[np.ndarray], np
     def network(params: Any, small: jax.Array) -> jax.Array:
         with convolutions_by(how.convolution) if how.convolution else contextlib.nullcontext():
             logits = nnx.merge(graph, params)(small[None].astype(how.dtype))[0, ..., 0]
-        return jax.nn.sigmoid(logits.astype(jnp.float32))
+        return fill_holes(jax.nn.sigmoid(logits.astype(jnp.float32)))
 
     def predict(pixels: np.ndarray) -> np.ndarray:
         small = shrunk(pixels, network_size(*pixels.shape[:2]), how.kernels)

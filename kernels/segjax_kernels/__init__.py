@@ -9,11 +9,13 @@ One folder an operation, with the same cast of files in each:
   * `cases.py`: the sizes, each with a name, that tests and benchmarks share.
 
 `dispatch.py` holds the rule behind every `implementation=`, `tuning.py` the one behind every
-`config=`. `autotune` searches for the best configs on the GPU at hand.
+`config=`. `autotune` searches for the best configs on the GPU at hand. `holes.py` and
+`guided_upsample_blend/coefficients.py` work on masks, which are small.
 """
 
 from segjax_kernels.guided_upsample_blend.api import guided_upsample_blend
 from segjax_kernels.guided_upsample_blend.coefficients import guided_coefficients
+from segjax_kernels.holes import fill_holes
 from segjax_kernels.preprocess.api import preprocess
 from segjax_kernels.search import autotune
 from segjax_kernels.tuning import KernelConfig
@@ -22,6 +24,7 @@ from segjax_kernels.upsample_blend.api import upsample_blend
 __all__ = [
     "KernelConfig",
     "autotune",
+    "fill_holes",
     "guided_coefficients",
     "guided_upsample_blend",
     "preprocess",

@@ -12,7 +12,7 @@ from segjax.matting.effects import Effect, blurred_room
 from segjax.matting.refine import refine, refine_by_lines
 from segjax.matting.smoothing import State, smooth
 from segjax.models import Segmenter, convolutions_by
-from segjax_kernels import cpu, guided_upsample_blend, preprocess, upsample_blend
+from segjax_kernels import cpu, fill_holes, guided_upsample_blend, preprocess, upsample_blend
 
 Step = Callable[[Any, State, Any, Any], tuple[State, jax.Array, jax.Array]]
 """(params, state, frame uint8 [H, W, 3], background) → (state, out uint8, alpha float32 [h, w])."""
@@ -108,7 +108,7 @@ def _make_find_mask(
             network = nnx.merge(graph, jax.tree.unflatten(form, jax.tree.leaves(params)))
             with convolutions_by(cpu.convolution):
                 logits = network(small[None].astype(dtype))[0, ..., 0]
-            alpha = jax.nn.sigmoid(logits)
+            alpha = fill_holes(jax.nn.sigmoid(logits))
         size = mask_size(height, width)
         if alpha.shape != size:  # a tiny frame
             alpha = jax.image.resize(alpha, size, "linear")
