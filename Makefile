@@ -20,7 +20,7 @@ help:
 	@echo "make demo         a person cut out of a moving picture: out/demo.mp4, out/demo.png"
 	@echo "make test         the tests"
 	@echo "make check        ruff, basedpyright, import-linter"
-	@echo "make parity       the models against torchvision's and Hugging Face's, in .venv-peers"
+	@echo "make parity       models and losses against PyTorch's libraries, in .venv-peers"
 	@echo "make golden       the small files by which make test knows them, written anew"
 	@echo "make bench        how fast it is, beside MediaPipe and OpenCV (PEERS=folder of .onnx files)"
 	@echo "make bench-gpu    the same on an NVIDIA GPU, beside PyTorch; installs nothing"
@@ -34,8 +34,9 @@ demo: $(VENV)/.plain
 	  --max-frames 150 --report out/demo.json
 	$(BIN)/python -m segjax.cli.demo --video out/demo.mp4 --picture out/demo.png
 
+# A file's tests stay in one process, which compiles for all of them.
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -46,10 +47,11 @@ check: $(VENV)/.dev
 # PyTorch's CPU build will do; an environment of its own, since nothing else here needs it.
 PARITY := .venv-peers
 parity: $(PARITY)/.made
-	$(PARITY)/bin/python -m pytest -m peers tests/interop
+	$(PARITY)/bin/python -m pytest -m peers tests/interop tests/training/test_losses.py
 
 golden: $(PARITY)/.made
 	$(PARITY)/bin/python tests/interop/write_golden.py
+	$(PARITY)/bin/python tests/training/loss_peers.py
 
 PEERS ?= ../shared/peers
 bench: $(VENV)/.dev
@@ -73,7 +75,7 @@ constraints: $(VENV)/.made
 	env -u PIP_CONSTRAINT $(BIN)/pip install --quiet uv
 	(sed '/^[^#]/,$$d' constraints.txt; $(BIN)/uv pip compile --quiet --universal --upgrade \
 	  --python-version 3.11 --fork-strategy fewest --no-header --no-annotate \
-	  --extra dev --extra gpu pyproject.toml) > constraints.new
+	  --extra dev --extra gpu --extra tf pyproject.toml) > constraints.new
 	mv constraints.new constraints.txt
 
 clean:
@@ -93,7 +95,7 @@ $(PARITY)/.made: BIN := $(PARITY)/bin
 $(PARITY)/.made: $(VENV)/.made $(INPUTS)
 	$(PYTHON) -m venv --clear $(PARITY)
 	$(BIN)/pip install --quiet --editable . pytest pytest-timeout hypothesis \
-	  torch==2.13.0 transformers==5.23.0 pillow
+	  torch==2.13.0 transformers==5.23.0 kornia==0.9.0 pillow
 	@# Without its dependencies: its compiled operators fit only the PyTorch it was built with.
 	$(BIN)/pip install --quiet --no-deps torchvision==0.28.0 timm==1.0.31
 	@$(opencv)

@@ -47,7 +47,12 @@ def read_image(path: Path | str) -> np.ndarray:
     Raises:
       SegjaxError: missing, empty, not a picture, or smaller than 16 pixels a side.
     """
-    pixels = _decode(Path(path))
+    return decode_image(_bytes(Path(path)), path)
+
+
+def decode_image(data: bytes, name: Path | str) -> np.ndarray:
+    """`read_image` of a file's bytes, called `name` in errors."""
+    pixels = _decode(data, name)
     if pixels.ndim == 2:
         pixels = cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB)
     elif pixels.shape[2] == 4:
@@ -58,7 +63,7 @@ def read_image(path: Path | str) -> np.ndarray:
         pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
     if min(pixels.shape[:2]) < SMALLEST_SIDE:
         raise SegjaxError(
-            f"{path} is {pixels.shape[1]}x{pixels.shape[0]} pixels; a picture needs at least "
+            f"{name} is {pixels.shape[1]}x{pixels.shape[0]} pixels; a picture needs at least "
             f"{SMALLEST_SIDE} pixels a side; give a larger one"
         )
     return pixels
@@ -70,7 +75,7 @@ def read_mask(path: Path | str) -> np.ndarray:
     Raises:
       SegjaxError: missing, empty, not a picture, or of more than one channel.
     """
-    pixels = _decode(Path(path))
+    pixels = _decode(_bytes(Path(path)), path)
     if pixels.ndim == 3:
         if pixels.shape[2] >= 3 and (pixels[..., :1] == pixels[..., :3]).all():
             return np.ascontiguousarray(pixels[..., 0])
@@ -80,15 +85,18 @@ def read_mask(path: Path | str) -> np.ndarray:
     return pixels
 
 
-def _decode(path: Path) -> np.ndarray:
+def _bytes(path: Path) -> bytes:
     try:
-        data = path.read_bytes()
+        return path.read_bytes()
     except FileNotFoundError:
         raise SegjaxError(f"{path} does not exist; give the path of a picture") from None
     except OSError as error:
         raise SegjaxError(f"cannot read {path}: {error.strerror}; give a readable file") from error
+
+
+def _decode(data: bytes, name: Path | str) -> np.ndarray:
     if not data:
-        raise SegjaxError(f"{path} is empty (0 bytes); a picture is needed; copy the file again")
+        raise SegjaxError(f"{name} is empty (0 bytes); a picture is needed; copy the file again")
     buffer = np.frombuffer(data, np.uint8)
     try:
         pixels = cv2.imdecode(buffer, cv2.IMREAD_UNCHANGED)
@@ -99,13 +107,13 @@ def _decode(path: Path) -> np.ndarray:
     except cv2.error:
         pixels = None
     if pixels is None:
-        raise SegjaxError(f"{path} is not a picture that can be decoded; give a JPEG or PNG file")
+        raise SegjaxError(f"{name} is not a picture that can be decoded; give a JPEG or PNG file")
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels = pixels[..., 0]
     if pixels.dtype == np.uint16:
         pixels = (pixels // 256).astype(np.uint8)
     if pixels.dtype != np.uint8:
-        raise SegjaxError(f"{path} holds {pixels.dtype} samples; 8 or 16 bits are read; convert it")
+        raise SegjaxError(f"{name} holds {pixels.dtype} samples; 8 or 16 bits are read; convert it")
     return pixels
 
 

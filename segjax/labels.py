@@ -27,6 +27,11 @@ def palette(count: int) -> np.ndarray:
     return sum(bits, start=np.zeros((count, 3), int)).astype(np.uint8)
 
 
+def to_labels(found: np.ndarray) -> np.ndarray:
+    """uint8 [H, W] of probabilities: the likeliest of [H, W, classes], or 1 above ½ of [H, W]."""
+    return (found.argmax(-1) if found.ndim == 3 else found > 0.5).astype(np.uint8)
+
+
 def write_labels(path: Path, labels: np.ndarray, colours: np.ndarray) -> None:
     """Writes uint8 [H, W] as a palette PNG: the file holds the labels, viewers show the colours.
 

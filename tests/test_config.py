@@ -1,11 +1,11 @@
 import dataclasses
-import importlib.util
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from segjax.cli.train import load_config
 from segjax.config import (
     Bucket,
     DataConfig,
@@ -14,7 +14,8 @@ from segjax.config import (
     from_dict,
     to_dict,
 )
-from segjax.data.transforms import Augmentation
+from segjax.data.scene import SceneAugmentation
+from segjax.data.webcam import Augmentation
 from segjax.errors import SegjaxError
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.py"))
@@ -33,16 +34,8 @@ CONFIG = TrainConfig(
 )
 
 
-def from_file(path: Path) -> TrainConfig:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.config
-
-
 @pytest.mark.parametrize(
-    "config", [CONFIG, *map(from_file, CONFIGS)], ids=["x", *(path.stem for path in CONFIGS)]
+    "config", [CONFIG, *map(load_config, CONFIGS)], ids=["x", *(path.stem for path in CONFIGS)]
 )
 def test_a_config_survives_json(config: TrainConfig) -> None:
     assert from_dict(TrainConfig, json.loads(json.dumps(to_dict(config)))) == config
@@ -57,11 +50,18 @@ def test_what_is_not_said_takes_its_default() -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"stepz": 3}, r"^f.json has the unknown key 'stepz'; known are name, model, data, .*seed"),
-        ({"data": {"root": "r", "batchsize": 3}}, "data has the unknown key 'batchsize'; known"),
-        ({"data": {"root": "r", "buckets": [{"heigth": 3}]}}, "buckets has the unknown key 'heig"),
+        (
+            {"stepz": 3},
+            r"^f.json has the unknown key 'stepz' \(did you mean 'steps'\?\); known are name, .*",
+        ),
+        ({"data": {"root": "r", "batchsize": 3}}, "data has the unknown key 'batchsize' .did you"),
+        ({"data": {"root": "r", "buckets": [{"heigth": 3}]}}, "unknown key 'heigth' .*'height'"),
         ({"data": {}}, "data is incomplete: .*'root'; add the field"),
         ({"model": 3}, "model is int; it must be a table of fields"),
+        (
+            {"model": {"encoder": "a", "decoder": "b", "classes": 2}},
+            "model.classes is 2 and data.augmentation is the one for the soft .* SceneAugmentation",
+        ),
         ({"steps": 0}, "steps is 0; it must be at least 1; give a larger number"),
         ({"data": {"root": "r", "batch_size": -1}}, "data.batch_size is -1; it must be at least 1"),
     ],
@@ -69,6 +69,14 @@ def test_what_is_not_said_takes_its_default() -> None:
 def test_a_mistake_is_named(change: dict[str, Any], words: str) -> None:
     with pytest.raises(SegjaxError, match=words):
         from_dict(TrainConfig, {**to_dict(CONFIG), **change}, "f.json")
+
+
+def test_the_augmentation_is_known_by_its_fields() -> None:
+    for augmentation in (Augmentation(flip=0.1), SceneAugmentation(flip=0.1)):
+        data = DataConfig("root", augmentation=augmentation)
+        assert from_dict(DataConfig, json.loads(json.dumps(to_dict(data)))) == data
+    with pytest.raises(SegjaxError, match=r"unknown key 'smalest' .*'smallest'\?\); known are"):
+        from_dict(DataConfig, {"root": "r", "augmentation": {"smalest": 1, "elastic": 0}})
 
 
 def test_configs_are_values() -> None:

@@ -221,9 +221,11 @@ def test_root_scripts_are_thin(script: Path) -> None:
     assert own(imports(script)) == {"segjax.cli"}
 
 
-@pytest.mark.parametrize("config", sorted((ROOT / "configs").glob("*.py")), ids=lambda p: p.name)
-def test_configs_import_only_the_config_module(config: Path) -> None:
-    assert imports(config) - set(sys.stdlib_module_names) == {"segjax.config"}
+@pytest.mark.parametrize("config", sorted((ROOT / "configs").rglob("*.py")), ids=lambda p: p.name)
+def test_configs_import_only_the_config_module_and_recipes(config: Path) -> None:
+    used = imports(config) - set(sys.stdlib_module_names)
+    recipe = {f"recipes.{path.stem}" for path in (ROOT / "configs" / "recipes").glob("*.py")}
+    assert used == {"segjax.config"} or (used <= recipe and len(used) == 1)
 
 
 def test_nothing_imports_scripts_configs_tests_or_benchmarks() -> None:

@@ -11,7 +11,8 @@ from segjax.errors import SegjaxError
 COMMANDS = {
     "serve": "keep the person, replace the room: camera or file in, window or file out",
     "segment": "write the person's alpha mask of a picture, a folder or a video",
-    "evaluate": "measure a model against masks: IoU, boundary F, MAD",
+    "evaluate": "measure a model against masks or labels: IoU by class, boundary F …",
+    "browse": "draw what training will see: pictures with their masks or labels",
     "train": "train a model from a config",
     "import": "turn weights of torchvision and Hugging Face into ours",
     "describe": "show a network's parts, parameters, operations, memory, field and speed",

@@ -1,38 +1,51 @@
-"""`segjax evaluate`: how good a model is on a folder of pictures and masks."""
+"""`segjax evaluate`: how good a model is on a folder of pictures and masks, or labels."""
 
+import dataclasses
+import functools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from segjax.data.classes import Classes, read_classes
 from segjax.data.folders import find_files, find_pairs, select
 from segjax.errors import SegjaxError
-from segjax.evaluation.predictors import load_predictor
-from segjax.evaluation.report import score, summarize, write_pictures
+from segjax.evaluation.pictures import write_label_pictures, write_pictures
+from segjax.evaluation.predictors import OnnxPredictor, ReleasedPredictor, load_predictor, refine
+from segjax.evaluation.report import score, score_labels, summarize, summarize_labels
 from segjax.files import write_json
+from segjax.postprocess import DenseCRF
 
 
 @dataclass(frozen=True)
 class Options:
-    """Measure a model against true masks: person IoU, boundary F, MAD.
+    """Measure a model against true masks: person IoU, boundary F, MAD; or against labels: mIoU.
 
-    Every picture counts by itself, at its full size and without memory of the one before.
+    A network of one class is measured by masks/, one of several by labels/: mIoU, IoU and accuracy
+    of each class, pixel accuracy, Dice, boundary F, confusion matrix. Every picture counts by
+    itself, at its full size and without memory of the one before.
 
     Examples:
       segjax evaluate --data person --list val.txt --report out/val.json
       segjax evaluate --data person --list val.txt --list webcam.txt --report out/webcam.json \\
         --pictures out/webcam
       segjax evaluate --data person --list val.txt --model peer.onnx --report out/peer.json
+      segjax evaluate --data camvid --list test.txt --ignore 11 --report out/test.json \\
+        --model runs/camvid_unet/camvid_unet.safetensors --scales 0.75 1 1.25 --flip
     """
 
     data: Path
-    """Folder with images/STEM.jpg and masks/STEM.png (0 room … 255 person)."""
+    """Folder with images/STEM.jpg and masks/STEM.png (0 room … 255 person), or labels/STEM.png
+    (class ids) and, if it is there, classes.txt (their names, one a line)."""
     report: Path
-    """JSON file to write: images, mean_iou, median_iou, dataset_iou, boundary_f, mad, per_image."""
+    """JSON file to write. Of masks: images, mean_iou, median_iou, dataset_iou, boundary_f, mad,
+    pixel_accuracy, per_image. Of labels: images, miou, pixel_accuracy, mean_accuracy, dice,
+    per_class_iou, per_class_accuracy, boundary_f, confusion (rows: truth), per_image."""
     lists: Annotated[
         tuple[str, ...], tyro.conf.arg(name="list", metavar="FILE"), tyro.conf.UseAppendAction
     ] = ()
@@ -41,37 +54,67 @@ class Options:
     model: str = "portrait"
     """Name or path of released weights, or an .onnx file."""
     pictures: Path | None = None
-    """Folder for contact sheets of the worst and the best pictures, and of their outlines alone."""
+    """Folder for contact sheets of the worst and the best pictures, and of masks' outlines alone
+    or of labels' confusion matrix."""
+    ignore: tuple[int, ...] | None = None
+    """Label ids that do not count, besides 255; by default those of the weights' own run."""
+    names: tuple[str, ...] = ()
+    """Names of the classes, for data without classes.txt; by default those of the weights' run."""
+    window: tuple[int, int] | None = None
+    """HEIGHT WIDTH: show the network tiles of this size, which overlap and are blended, instead of
+    the whole picture."""
+    scales: tuple[float, ...] = (1.0,)
+    """Show the picture so many times as high and wide as otherwise; probabilities are averaged."""
+    flip: bool = False
+    """Show the mirrored picture too, at each scale."""
+    crf: bool = False
+    """Draw edges by a dense CRF: seconds a picture."""
+    dense_crf: DenseCRF = dataclasses.field(default_factory=DenseCRF)
+    """Parameters of --crf."""
 
 
 def main(options: Options) -> None:
     """Evaluates, writes the report and prints its figures.
 
     Raises:
-      SegjaxError: data, lists or model are missing or broken, or an output cannot be written.
+      SegjaxError: data, lists or model are missing or broken or do not fit each other, or an
+        output cannot be written.
     """
-    console = Console()
     stems = _stems(options)
-    pairs = find_pairs(options.data, stems)
     predictor = load_predictor(options.model)
-    scores = [
-        score(predictor, image, mask)
-        for image, mask in track(pairs, "evaluating", console=Console(stderr=True))
-    ]
-    report = summarize(scores)
-    origin = {"model": options.model, "data": str(options.data), "lists": list(options.lists)}
+    kind = _kind(options, predictor.classes)
+    pairs = find_pairs(options.data, stems, kind)
+    crf = options.dense_crf if options.crf else None
+    way: dict[str, Any] = {
+        "window": options.window,
+        "scales": options.scales,
+        "flip": options.flip,
+    }
+    predict = refine(predictor, **way, crf=crf)
+    progress = track(pairs, "evaluating", console=Console(stderr=True))
+    if kind == "masks":
+        scores = [score(predict, *pair) for pair in progress]
+        report = summarize(scores)
+        draw = functools.partial(write_pictures, scores=scores)
+    else:
+        classes = _classes(options, predictor)
+        scores = [score_labels(predict, *pair, classes) for pair in progress]
+        report = summarize_labels(scores, classes.names)
+        draw = functools.partial(write_label_pictures, scores=scores, classes=classes)
+    origin = {
+        "model": options.model,
+        "data": str(options.data),
+        "lists": list(options.lists),
+        "prediction": {**way, "crf": dataclasses.asdict(crf) if crf else None},
+    }
     write_json(options.report, {**origin, **report})
     if options.pictures:
-        write_pictures(options.pictures, predictor, pairs, scores)
+        draw(options.pictures, predict, pairs)
 
+    console = Console()
     console.print(f"{options.model} on {', '.join(options.lists) or options.data}", soft_wrap=True)
-    table = Table()
-    table.add_column("figure")
-    table.add_column("value", justify="right")
-    for key, value in report.items():
-        if key != "per_image":
-            table.add_row(key, f"{value:d}" if key == "images" else f"{value:.4g}")
-    console.print(table)
+    for table in _tables(report):
+        console.print(table)
     console.print(f"written: {options.report}", *filter(None, [options.pictures]), soft_wrap=True)
 
 
@@ -79,7 +122,8 @@ def _stems(options: Options) -> list[str]:
     """The stems that count, in the order of the first list."""
     if not options.data.is_dir():
         raise SegjaxError(
-            f"{options.data} is no folder; it must hold images/ and masks/; give --data another"
+            f"{options.data} is no folder; it must hold images/ and masks/ or labels/; give --data "
+            "another"
         )
     if options.lists:
         lists = [
@@ -90,3 +134,47 @@ def _stems(options: Options) -> list[str]:
     if not stems:
         raise SegjaxError(f"{options.data / 'images'} holds no picture; give --data another folder")
     return stems
+
+
+def _kind(options: Options, classes: int) -> str:
+    """By which folder the network is measured."""
+    there = {name for name in ("masks", "labels") if (options.data / name).is_dir()}
+    wanted = "masks" if classes == 1 else "labels"
+    if classes > 1 and there == {"masks"}:
+        raise SegjaxError(
+            f"{options.model} tells {classes} classes apart, and {options.data} has no labels/; "
+            "masks/ measures a network of one class; give another --model or --data"
+        )
+    return "labels" if there == {"labels"} else wanted
+
+
+def _classes(options: Options, predictor: ReleasedPredictor | OnnxPredictor) -> Classes:
+    known = predictor.info
+    return read_classes(
+        options.data,
+        max(2, predictor.classes),
+        ignore=known.get("ignore", ()) if options.ignore is None else options.ignore,
+        names=options.names or known.get("classes", ()),
+    )
+
+
+def _tables(report: dict[str, Any]) -> Iterator[Table]:
+    """The figures of the set, and those of its classes if it has any."""
+    table = Table("figure")
+    table.add_column("value", justify="right")
+    for key, value in report.items():
+        if isinstance(value, int | float):
+            table.add_row(key, f"{value:d}" if key == "images" else f"{value:.4g}")
+    yield table
+    if "per_class_iou" in report:
+        by_class = Table("class")
+        for what in ("IoU", "accuracy"):
+            by_class.add_column(what, justify="right")
+        for name, *figures in zip(
+            report["per_class_iou"],
+            report["per_class_iou"].values(),
+            report["per_class_accuracy"].values(),
+            strict=True,
+        ):
+            by_class.add_row(name, *("–" if one is None else f"{one:.4f}" for one in figures))
+        yield by_class

@@ -14,7 +14,9 @@ from segjax.files import replacing
 from segjax.images import read_image, write_image
 from segjax.training.log import read as read_log
 
-FIGURES = ("images", "mean_iou", "median_iou", "dataset_iou", "boundary_f", "mad")
+PERSON = ("mean_iou", "median_iou", "dataset_iou", "boundary_f", "mad")
+LABELS = ("miou", "pixel_accuracy", "mean_accuracy", "dice", "boundary_f")
+"""Figures of a report, by what the network tells; a log has the first two."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ def write_card(
     """The model card in Markdown: the text given, then facts of the run alone."""
     steps = [line for line in lines if "step_ms" in line]
     validated = [line for line in lines if "val" in line]
+    curves = _curves(validated)
     hours = _hours(steps)
     batch = config["data"]["batch_size"]
     parts = [
@@ -89,12 +92,13 @@ def write_card(
         f"{info['step']:,} of {config['steps']:,} steps of {batch} pictures "
         f"({info['step'] * batch:,} pictures seen), {hours:.1f} hours on {options.hardware}, "
         f"{np.median([line['images_per_s'] for line in steps]):.0f} pictures a second. The weights "
-        "are the moving average with the best validation IoU.",
-        "![Validation IoU and loss by pictures seen](curve.png)",
-        "| pictures seen | mean IoU | median IoU |\n|---|---|---|\n"
+        f"are the moving average with the best {curves[0]} in validation.",
+        "![Validation and loss by pictures seen](curve.png)",
+        f"| pictures seen | {' | '.join(curves)} |\n|---|---|---|\n"
         + "\n".join(
-            f"| {line['step'] * batch:,} | {line['val']['mean_iou']:.4f} "
-            f"| {line['val']['median_iou']:.4f} |"
+            f"| {line['step'] * batch:,} | "
+            + " | ".join(f"{line['val'][name]:.4f}" for name in curves)
+            + " |"
             for line in _thinned(validated, 12)
         ),
     ]
@@ -110,15 +114,15 @@ def write_card(
 
 
 def draw_curve(path: Path, lines: list[dict[str, Any]], batch_size: int) -> None:
-    """Writes a picture of validation IoU and training loss by pictures seen."""
+    """Writes a picture of the validations and the training loss by pictures seen."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 4), layout="constrained")
     scores = figure.subplots()
-    scores.set(xlabel="pictures seen", ylabel="validation IoU")
+    scores.set(xlabel="pictures seen", ylabel="validation")
     scores.grid(alpha=0.3)
     validated = [line for line in lines if "val" in line]
-    for name in ("mean_iou", "median_iou"):
+    for name in _curves(validated):
         seen = [line["step"] * batch_size for line in validated]
         scores.plot(seen, [line["val"][name] for line in validated], marker=".", label=name)
     losses = scores.twinx()
@@ -137,14 +141,18 @@ def draw_curve(path: Path, lines: list[dict[str, Any]], batch_size: int) -> None
 
 
 def _table(reports: list[dict[str, Any]]) -> str:
-    rows = ["| model | pictures | " + " | ".join(FIGURES) + " |", "|---" * 8 + "|"]
+    names = PERSON if "mean_iou" in reports[0] else LABELS
+    rows = [f"| model | pictures | images | {' | '.join(names)} |", "|---" * 8 + "|"]
     for report in reports:
-        figures = [
-            f"{report[name]:,}" if name == "images" else f"{report[name]:.3f}" for name in FIGURES
-        ]
+        figures = [f"{report['images']:,}", *(f"{report[name]:.3f}" for name in names)]
         lists = " ∩ ".join(Path(name).name for name in report["lists"])
         rows.append(f"| {Path(report['model']).stem} | {lists} | " + " | ".join(figures) + " |")
     return "\n".join(rows)
+
+
+def _curves(validated: list[dict[str, Any]]) -> tuple[str, ...]:
+    """The two figures of a log's validations that are shown."""
+    return (PERSON if validated and "mean_iou" in validated[0]["val"] else LABELS)[:2]
 
 
 def _hours(steps: list[dict[str, Any]]) -> float:

@@ -95,16 +95,28 @@ def load_clip(model: str) -> Predictor:
     """A predictor for the frames of one clip in turn, which remembers those before if it can.
 
     Raises:
-      SegjaxError: as `load_predictor`.
+      SegjaxError: as `load_predictor`, or the network tells more than a person from a room.
     """
     if is_onnx(model):
-        return load_predictor(model)
+        predictor = load_predictor(model)
+        _check_person(model, predictor.classes)
+        return predictor
     from segjax import weights
     from segjax.compilation import use_cache
     from segjax.matting import AlphaClip
 
     use_cache()
-    return AlphaClip(weights.load(model))
+    released = weights.load(model)
+    _check_person(model, released.config.classes)
+    return AlphaClip(released)
+
+
+def _check_person(model: str, classes: int) -> None:
+    if classes != 1:
+        raise SegjaxError(
+            f"{model} tells {classes} classes apart; a clip's alpha needs a network of one, the "
+            "person; give another model, or pictures instead of a clip"
+        )
 
 
 def _segment_files(files: Sequence[Path], out: Path, write: Writer, one_size: bool) -> None:

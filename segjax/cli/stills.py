@@ -2,13 +2,16 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from segjax.errors import SegjaxError
-from segjax.evaluation.predictors import LabelPredictor, Predictor, is_onnx, load_predictor
+from segjax.evaluation.predictors import load_predictor, refine
 from segjax.images import write_image
-from segjax.labels import overlay, palette, write_labels
+from segjax.labels import overlay, palette, to_labels, write_labels
+
+if TYPE_CHECKING:
+    from segjax.postprocess import DenseCRF
 
 Writer = Callable[[Path, np.ndarray], None]
 """(path of the PNG, picture uint8 [H, W, 3]): finds the picture's mask and writes it."""
@@ -18,22 +21,20 @@ def load_writer(model: str, *, crf: bool, tile: tuple[int, int] | None) -> Write
     """The writer for a model's masks: alpha in grey, or labels in a palette with an overlay.
 
     Raises:
-      SegjaxError: as `load_predictor`; or a side of the tile does not fit the model.
+      SegjaxError: as `load_predictor` and `refine`.
     """
-    if not is_onnx(model):
-        from segjax import weights
-        from segjax.compilation import use_cache
+    predictor = load_predictor(model)
+    predict = refine(predictor, window=tile, crf=_default_crf() if crf else None)
+    if predictor.classes == 1:
+        return lambda path, pixels: write_image(path, to_mask(predict(pixels)))
+    colours = palette(predictor.classes)
 
-        use_cache()
-        released = weights.load(model)
-        if tile and any(side < 1 or side % released.model.multiple for side in tile):
-            raise SegjaxError(
-                f"got --tile {tile[0]} {tile[1]}; {model} takes sides that are multiples of "
-                f"{released.model.multiple}; give such"
-            )
-        if released.config.classes > 1:
-            return _write_labels(LabelPredictor(released), crf, tile)
-    return _write_alpha(load_predictor(model), crf, tile)
+    def write(path: Path, pixels: np.ndarray) -> None:
+        labels = to_labels(predict(pixels))
+        write_labels(path, labels, colours)
+        write_image(path.with_name(f"{path.stem}_overlay.jpg"), overlay(pixels, labels, colours))
+
+    return write
 
 
 def to_mask(alpha: np.ndarray) -> np.ndarray:
@@ -41,42 +42,7 @@ def to_mask(alpha: np.ndarray) -> np.ndarray:
     return np.rint(np.clip(alpha, 0, 1) * 255).astype(np.uint8)
 
 
-def _write_alpha(predict: Predictor, crf: bool, tile: tuple[int, int] | None) -> Writer:
-    tiled = _by_tiles(predict, tile)
+def _default_crf() -> "DenseCRF":
+    from segjax.postprocess import DenseCRF  # imports JAX, which an ONNX network needs not
 
-    def write(path: Path, pixels: np.ndarray) -> None:
-        alpha = tiled(pixels)
-        if crf:
-            alpha = _by_crf(np.stack([1 - alpha, alpha], axis=-1), pixels)[..., 1]
-        write_image(path, to_mask(alpha))
-
-    return write
-
-
-def _write_labels(predict: LabelPredictor, crf: bool, tile: tuple[int, int] | None) -> Writer:
-    tiled = _by_tiles(predict, tile)
-    colours = palette(predict.classes)
-
-    def write(path: Path, pixels: np.ndarray) -> None:
-        probabilities = tiled(pixels)
-        if crf:
-            probabilities = _by_crf(probabilities, pixels)
-        labels = probabilities.argmax(-1).astype(np.uint8)
-        write_labels(path, labels, colours)
-        write_image(path.with_name(f"{path.stem}_overlay.jpg"), overlay(pixels, labels, colours))
-
-    return write
-
-
-def _by_tiles(predict: Predictor, tile: tuple[int, int] | None) -> Predictor:
-    if tile is None:
-        return predict
-    from segjax.postprocess import predict_tiled
-
-    return lambda pixels: predict_tiled(predict, pixels, tile)
-
-
-def _by_crf(probabilities: np.ndarray, pixels: np.ndarray) -> np.ndarray:
-    from segjax.postprocess import dense_crf
-
-    return np.array(dense_crf(probabilities, pixels))
+    return DenseCRF()

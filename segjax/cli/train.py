@@ -3,13 +3,15 @@
 import dataclasses
 import importlib.util
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
 
 import tyro
 
-from segjax.config import TrainConfig, to_dict
+import segjax.config
+from segjax.config import TrainConfig, meant, to_dict
 from segjax.errors import SegjaxError
 
 USAGE = """Trains a model from a config file, or goes on where the run in --workdir stopped.
@@ -18,6 +20,10 @@ Examples:
     segjax train --config configs/portrait.py --workdir runs/portrait
     segjax train --config configs/portrait.py --steps 2000 --data.root ~/people
     segjax train --config configs/portrait.py --init portrait --workdir runs/more
+
+On several machines the same command is run once on each, with a --workdir that they share, and
+    --distributed auto                                     under Slurm, Open MPI, Kubernetes, TPU
+    --distributed HOST:PORT --processes 2 --process 0      elsewhere; HOST is that of process 0
 """
 
 
@@ -27,12 +33,24 @@ class Options:
 
     config: TrainConfig
     workdir: Path
+    distributed: str | None = None
+    """Where process 0 of several listens, or "auto"."""
+    processes: int | None = None
+    process: int | None = None
 
 
 def parse(argv: list[str], prog: str) -> Options:
-    """Reads --config and --workdir, then every field of the config as a flag over its value."""
+    """Reads what is no field of the config, then every field as a flag over its value."""
     path, argv = _take(argv, "--config")
     workdir, argv = _take(argv, "--workdir")
+    distributed, argv = _take(argv, "--distributed")
+    processes, argv = _take_number(argv, "--processes")
+    process, argv = _take_number(argv, "--process")
+    if distributed is None and (processes, process) != (None, None):
+        raise SegjaxError(
+            "got --processes or --process alone; they tell one of several processes which it is, "
+            "and --distributed where they meet; give it too"
+        )
     if path is None:
         print(f"usage: {prog} --config FILE.py [--workdir DIR] [--FIELD VALUE …]\n\n{USAGE}")
         if not argv or argv[0] in ("-h", "--help"):
@@ -41,7 +59,8 @@ def parse(argv: list[str], prog: str) -> Options:
         raise SegjaxError("got no --config; it names a Python file with a `config`; give one")
     base = load_config(Path(path))
     config = tyro.cli(TrainConfig, args=argv, default=base, prog=prog, description=USAGE)
-    return Options(config, Path(workdir) if workdir else Path("runs") / config.name)
+    folder = Path(workdir) if workdir else Path("runs") / config.name
+    return Options(config, folder, distributed, processes, process)
 
 
 def load_config(path: Path) -> TrainConfig:
@@ -56,21 +75,35 @@ def load_config(path: Path) -> TrainConfig:
     if spec is None or spec.loader is None:
         raise SegjaxError(f"{path} is not a Python file; --config names one with a `config`")
     module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(path.parent))  # configs may share a recipe that lies beside them
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        raise SegjaxError(f"{path} fails: {type(error).__name__}: {error}; mend it") from error
+        line = f"{type(error).__name__}: {error}{_meant(error)}"
+        raise SegjaxError(f"{path} fails: {line}; mend it") from error
+    finally:
+        sys.path.remove(str(path.parent))
     config = getattr(module, "config", None)
     if not isinstance(config, TrainConfig):
         raise SegjaxError(f"{path} has no `config = TrainConfig(…)`; add it")
     return config
 
 
+def _meant(error: Exception) -> str:
+    """Which field of a config was meant where an unknown one was given."""
+    given = re.search(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", str(error))
+    config: Any = given and getattr(segjax.config, given[1], None)
+    if not given or not dataclasses.is_dataclass(config):
+        return ""
+    return meant(given[2], [field.name for field in dataclasses.fields(config)])
+
+
 def main(options: Options) -> None:
     """Lints the data, then trains."""
     try:
-        from segjax.data.folders import open_folder, read_list
-        from segjax.data.linter import check
+        from segjax.data.folders import read_list
+        from segjax.data.opening import find_data
+        from segjax.training import devices
         from segjax.training.loop import train
     except ModuleNotFoundError as error:
         raise SegjaxError(
@@ -82,22 +115,36 @@ def main(options: Options) -> None:
     config = options.config
     data = config.data
     use_cache()
-    print(json.dumps(to_dict(config), indent=2))
-    check(data.root, train=data.train, val=data.val)
-    source = open_folder(data.root, data.train)
+    if options.distributed:
+        devices.join(options.distributed, options.processes, options.process)
+    say = print if devices.first() else _quiet
+    say(json.dumps(to_dict(config), indent=2))
+    # One process prepares the copy that all read.
+    with devices.first_process_first():
+        found = find_data(
+            data.root, classes=config.model.classes, ignore=data.ignore, names=data.names
+        )
+        if devices.first():
+            found.check(data.train, data.val)
+        source, val_source = found.open(data.train), found.open(data.val)
     draws: list[float] | None = None
     if data.favoured:
         favoured = set(read_list(Path(data.root) / data.favoured))
         draws = [data.favour if stem in favoured else 1.0 for stem in source.stems]
-    print(_plan(config, len(source), options.workdir))
-    path = train(config, options.workdir, source, open_folder(data.root, data.val), draws)
-    print(f"the best weights: {path}")
+    say(_plan(config, len(source), options.workdir))
+    path = train(config, options.workdir, source, val_source, draws)
+    say(f"the best weights: {path}")
+
+
+def _quiet(text: str) -> None:
+    """Says nothing: another process does."""
 
 
 def _plan(config: TrainConfig, pictures: int, workdir: Path) -> str:
-    seen = config.steps * config.data.batch_size
+    batch = config.data.batch_size * config.optimizer.accumulate
+    seen = config.steps * batch
     return (
-        f"{pictures} pictures, {config.steps} steps of {config.data.batch_size}: each seen "
+        f"{pictures} pictures, {config.steps} steps of {batch}: each seen "
         f"{seen / pictures:.1f} times; everything goes to {workdir}"
     )
 
@@ -117,3 +164,10 @@ def _take(argv: list[str], flag: str) -> tuple[str | None, list[str]]:
         else:
             rest.append(argument)
     return value, rest
+
+
+def _take_number(argv: list[str], flag: str) -> tuple[int | None, list[str]]:
+    value, rest = _take(argv, flag)
+    if value is not None and not value.isdecimal():
+        raise SegjaxError(f"{flag} is {value!r}; it is a whole number from 0; correct it")
+    return (None if value is None else int(value)), rest

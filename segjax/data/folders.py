@@ -1,13 +1,15 @@
-"""Folders of pictures and masks, prepared once by TensorFlow Datasets and then read fast.
+"""Folders of pictures and masks or labels, prepared once by TensorFlow Datasets, then read fast.
 
     root/images/NAME.jpg    (or .png, .jpeg, .webp …)
-    root/masks/NAME.png     one grey channel, 0 room … 255 person
+    root/masks/NAME.png     of one class: one grey channel, 0 room … 255 person
+    root/labels/NAME.png    of several: see `segjax.data.classes`
     root/train.txt          a list: one stem (NAME) a line
 
 TensorFlow itself is not needed: files are handed to TFDS by path, the copy is in ArrayRecord
 format, and reading decodes with OpenCV.
 """
 
+import functools
 import hashlib
 import importlib
 from collections.abc import Sequence
@@ -18,10 +20,11 @@ import cv2
 import numpy as np
 
 from segjax.data import Item
+from segjax.data.classes import Classes, read_labels
 from segjax.errors import SegjaxError
 from segjax.images import is_image
 
-LAYOUT = "a data folder holds images/, masks/ and lists of stems such as train.txt"
+LAYOUT = "a data folder holds images/, masks/ or labels/, and lists of stems such as train.txt"
 
 
 def default_cache() -> Path:
@@ -65,6 +68,22 @@ def select(root: Path | str, lists: Sequence[str]) -> list[str]:
     return stems
 
 
+def draw_weights(
+    root: Path | str, stems: Sequence[str], favoured: str, favour: float
+) -> list[float] | None:
+    """How often each stem is drawn: `favour` times as often if it stands in the list `favoured`.
+
+    None, which means alike, if `favoured` is empty.
+
+    Raises:
+      SegjaxError: the list is missing or empty.
+    """
+    if not favoured:
+        return None
+    chosen = set(read_list(Path(root) / favoured))
+    return [favour if stem in chosen else 1.0 for stem in stems]
+
+
 def find_files(folder: Path) -> dict[str, Path]:
     """The pictures in `folder` by their stem.
 
@@ -76,19 +95,21 @@ def find_files(folder: Path) -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.iterdir()) if is_image(path)}
 
 
-def find_pairs(root: Path | str, stems: Sequence[str]) -> list[tuple[Path, Path]]:
-    """The picture and mask files of every stem.
+def find_pairs(
+    root: Path | str, stems: Sequence[str], truths: str = "masks"
+) -> list[tuple[Path, Path]]:
+    """The picture and mask files of every stem, or label files with `truths="labels"`.
 
     Raises:
       SegjaxError: a folder or a file is missing.
     """
-    images, masks = (find_files(Path(root) / name) for name in ("images", "masks"))
+    images, masks = (find_files(Path(root) / name) for name in ("images", truths))
     for stem in stems:
-        for files, name in ((images, "images"), (masks, "masks")):
+        for files, name in ((images, "images"), (masks, truths)):
             if stem not in files:
                 raise SegjaxError(
-                    f"{Path(root) / name} has no file for the stem {stem!r}; "
-                    "every listed stem needs a picture and a mask; add it or unlist it"
+                    f"{Path(root) / name} has no file for the stem {stem!r}; every listed stem "
+                    f"needs a file in images and in {truths}; add it or unlist it"
                 )
     return [(images[stem], masks[stem]) for stem in stems]
 
@@ -119,19 +140,25 @@ class FolderSource:
 
 
 def open_folder(
-    root: Path | str, lists: Sequence[str] = ("train.txt",), *, cache: Path | str | None = None
+    root: Path | str,
+    lists: Sequence[str] = ("train.txt",),
+    *,
+    classes: Classes | None = None,
+    cache: Path | str | None = None,
 ) -> FolderSource:
     """Opens the pictures whose stems stand in all of `lists`, in the first list's order.
 
-    The first call writes a copy under `cache` (default `~/.cache/segjax/data`), with a progress
-    bar. The copy is named by a digest of the stems and of the files' sizes and times, so that
+    With `classes` their masks are the labels of labels/, else those of masks/. The first call
+    writes a copy under `cache` (default `~/.cache/segjax/data`), with a progress bar. The copy is
+    named by a digest of the stems, of the files' sizes and times and of the classes, so that
     changed data is prepared anew.
 
     Raises:
-      SegjaxError: a list or file is missing, or TensorFlow Datasets is not installed.
+      SegjaxError: a list or file is missing, a label is no class, or TensorFlow Datasets is not
+        installed.
     """
     stems = select(root, lists)
-    pairs = find_pairs(root, stems)
+    pairs = find_pairs(root, stems, "labels" if classes else "masks")
     try:
         builders = importlib.import_module("segjax.data.builder")
     except ModuleNotFoundError as error:
@@ -139,11 +166,15 @@ def open_folder(
             f"the module {error.name} is missing; training data is read through it; "
             "run: pip install 'segjax[train]'"
         ) from error
-    return FolderSource(stems, builders.prepare(pairs, _digest(pairs), cache or default_cache()))
+    read = functools.partial(read_labels, classes=classes) if classes else None
+    digest = _digest(pairs, classes)
+    return FolderSource(stems, builders.prepare(pairs, digest, cache or default_cache(), read))
 
 
-def _digest(pairs: Sequence[tuple[Path, Path]]) -> str:
+def _digest(pairs: Sequence[tuple[Path, Path]], classes: Classes | None) -> str:
     digest = hashlib.sha256()
+    if classes:
+        digest.update(f"{len(classes)}\0{classes.ignore}\0{classes.code}\n".encode())
     for path in (path.resolve() for pair in pairs for path in pair):
         status = path.stat()
         digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())

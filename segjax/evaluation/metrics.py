@@ -1,17 +1,23 @@
-"""Metrics of a person mask, defined once, on NumPy arrays.
+"""Metrics of a person mask and of labels, defined once, on NumPy arrays of full image size.
 
-`alpha` is what a model says, float [H, W] in [0, 1]; `mask` is the truth, uint8 [H, W] in
-0..255. Both are at full image size. Where a metric needs a yes or no, a pixel is the person if
-alpha > 0.5 and if mask > 127.
+Of a mask: `alpha` is what a model says, float [H, W] in [0, 1]; `mask` is the truth, uint8 [H, W]
+in 0..255. Where a metric needs a yes or no, a pixel is the person if alpha > 0.5 and if mask > 127.
+
+Of labels: `predicted` and `labels`, the truth, are uint8 [H, W] of class ids 0..classes-1. A pixel
+whose truth is `ignore` counts nowhere, whatever was predicted there.
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 import cv2
 import numpy as np
 
 BOUNDARY_TOLERANCE = 0.0075
 """How far a boundary may be off, as a share of the image diagonal."""
+
+IGNORE = 255
+"""The label of pixels that do not count."""
 
 STILL_LEVELS = 3
 """A pixel is still if its blurred grey changes by less than this from the frame before."""
@@ -50,16 +56,7 @@ def boundary_f(alpha: np.ndarray, mask: np.ndarray, tolerance: float = BOUNDARY_
     Raises:
       ValueError: the two differ in shape or are not [H, W].
     """
-    predicted, true = _binary(alpha, mask)
-    found, wanted = _boundary(predicted), _boundary(true)
-    if not found.any() and not wanted.any():
-        return float((predicted == true).all())
-    if not found.any() or not wanted.any():
-        return 0.0
-    reach = tolerance * np.hypot(*mask.shape)
-    precision = float((_distance_to(wanted)[found] <= reach).mean())
-    recall = float((_distance_to(found)[wanted] <= reach).mean())
-    return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+    return _boundary_f(*_binary(alpha, mask), tolerance)
 
 
 def mad(alpha: np.ndarray, mask: np.ndarray) -> float:
@@ -74,6 +71,86 @@ def mad(alpha: np.ndarray, mask: np.ndarray) -> float:
     """
     _check(alpha, mask)
     return float(np.abs(alpha.astype(np.float64) - mask / 255).mean() * 1000)
+
+
+def confusion_matrix(
+    predicted: np.ndarray, labels: np.ndarray, classes: int, *, ignore: int = IGNORE
+) -> np.ndarray:
+    """How often each class was taken for each: int64 [classes, classes], the truth by rows.
+
+    Summed over images before `label_figures` divides it, it gives the figures of the data set.
+
+    Raises:
+      ValueError: the two are not uint8 [H, W] of one shape, or hold a label that is no class.
+    """
+    _check_labels(predicted, labels)
+    # Of all pairs of bytes: quicker than to choose the pixels first, and nothing is lost unseen.
+    pairs = (labels.astype(np.uint16) << 8) | predicted
+    counts = np.bincount(pairs.ravel(), minlength=1 << 16).reshape(256, 256)
+    counts[ignore] = 0
+    for axis, what in ((1, "truth"), (0, "prediction")):
+        strange = np.flatnonzero(counts.sum(axis)[classes:])
+        if strange.size:
+            raise ValueError(
+                f"got the label {classes + strange[0]} in the {what}; labels are 0 to "
+                f"{classes - 1}, and {ignore} in a truth that does not count"
+            )
+    return counts[:classes, :classes].astype(np.int64)
+
+
+def label_figures(confusion: np.ndarray) -> dict[str, Any]:
+    """The usual figures of a confusion matrix, shares in [0, 1].
+
+    * `miou`: mean of `per_class_iou`, intersection over union, over the classes that are there or
+      were found; `dice`: the same of 2 |A ∩ B| / (|A| + |B|), which is the F1 score.
+    * `pixel_accuracy`: share of pixels that are right.
+    * `mean_accuracy`: mean of `per_class_accuracy`, the share of a class that was found (recall),
+      over the classes that are there.
+
+    The lists have one entry a class; None stands for a class of which there is nothing to say.
+
+    Raises:
+      ValueError: no pixel counts.
+    """
+    if not confusion.sum():
+        raise ValueError("got a confusion matrix of no pixels; some label must not be ignored")
+    right = np.diag(confusion)
+    true, found = confusion.sum(1), confusion.sum(0)
+    ious = _shares(right, true + found - right)
+    accuracies = _shares(right, true)
+    return {
+        "miou": float(np.nanmean(ious)),
+        "pixel_accuracy": float(right.sum() / confusion.sum()),
+        "mean_accuracy": float(np.nanmean(accuracies)),
+        "dice": float(np.nanmean(_shares(2 * right, true + found))),
+        "per_class_iou": _listed(ious),
+        "per_class_accuracy": _listed(accuracies),
+    }
+
+
+def label_boundary_f(
+    predicted: np.ndarray,
+    labels: np.ndarray,
+    *,
+    ignore: int = IGNORE,
+    tolerance: float = BOUNDARY_TOLERANCE,
+) -> float | None:
+    """The mean of `boundary_f` over the classes that the truth shows; None if all is ignored.
+
+    Ignored pixels are as outside of the picture: no boundary runs on them or along them. (Csurka
+    et al., BMVC 2013.)
+
+    Raises:
+      ValueError: the two are not uint8 [H, W] of one shape.
+    """
+    _check_labels(predicted, labels)
+    beyond = labels == ignore
+    scores = [
+        _boundary_f((predicted == one) & ~beyond, labels == one, tolerance, beyond)
+        for one in np.unique(labels)
+        if one != ignore
+    ]
+    return float(np.mean(scores)) if scores else None
 
 
 def flip_rate(frames: Iterable[tuple[np.ndarray, np.ndarray]]) -> float:
@@ -121,10 +198,44 @@ def _binary(alpha: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return alpha > 0.5, mask > 127
 
 
-def _boundary(person: np.ndarray) -> np.ndarray:
+def _check_labels(predicted: np.ndarray, labels: np.ndarray) -> None:
+    for name, found in (("prediction", predicted), ("truth", labels)):
+        if found.dtype != np.uint8 or found.ndim != 2 or found.shape != labels.shape:
+            raise ValueError(
+                f"got a {name} of {found.dtype}{list(found.shape)}, the truth is "
+                f"{list(labels.shape)}; both must be one uint8[H, W]"
+            )
+
+
+def _shares(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """part / whole, and NaN where there is no whole."""
+    return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
+
+
+def _listed(shares: np.ndarray) -> list[float | None]:
+    return [None if np.isnan(share) else float(share) for share in shares]
+
+
+def _boundary_f(
+    predicted: np.ndarray, true: np.ndarray, tolerance: float, beyond: np.ndarray | None = None
+) -> float:
+    found, wanted = _boundary(predicted, beyond), _boundary(true, beyond)
+    if not found.any() and not wanted.any():
+        return float((predicted == true).all())
+    if not found.any() or not wanted.any():
+        return 0.0
+    reach = tolerance * np.hypot(*true.shape)
+    precision = float((_distance_to(wanted)[found] <= reach).mean())
+    recall = float((_distance_to(found)[wanted] <= reach).mean())
+    return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+
+
+def _boundary(inside: np.ndarray, beyond: np.ndarray | None) -> np.ndarray:
+    """Pixels with a 4-neighbour, not beyond and not past the picture, that is not inside."""
     cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
-    # OpenCV's default border counts as person in an erosion: the picture's edge erodes nothing.
-    return person & (cv2.erode(person.astype(np.uint8), cross) == 0)
+    # OpenCV's default border counts as inside in an erosion: the picture's edge erodes nothing.
+    around = inside if beyond is None else inside | beyond
+    return inside & (cv2.erode(around.astype(np.uint8), cross) == 0)
 
 
 def _distance_to(points: np.ndarray) -> np.ndarray:

@@ -1,20 +1,20 @@
-"""Anything that turns a picture into an alpha mask, behind one call.
+"""Networks behind one call, ours or an ONNX file: a picture in, what is seen at each pixel out.
 
-`Predictor` knows one picture at a time; what remembers the picture before is
+A `Predictor` knows one picture at a time; what remembers the picture before is
 `segjax.matting.AlphaClip`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import cv2
 import numpy as np
 
 from segjax.errors import SegjaxError
-from segjax.geometry import network_size
 
 if TYPE_CHECKING:
+    from segjax.postprocess import DenseCRF
     from segjax.weights import Released
 
 BRIGHTNESS = np.array([0.299, 0.587, 0.114], np.float32) / 255
@@ -24,10 +24,17 @@ LOWEST, HIGHEST = 0.25, 0.75
 """Alphas outside become 0 and 1, as in a stream."""
 
 Predictor = Callable[[np.ndarray], np.ndarray]
-"""pixels uint8 RGB [H, W, 3] → alpha float32 [H, W] in [0, 1], without temporal state."""
+"""pixels uint8 RGB [H, W, 3] → float32: alpha [H, W] in [0, 1], or probabilities [H, W, classes],
+whose sums are 1. Without temporal state."""
 
 
-def load_predictor(model: str) -> Predictor:
+class Scaled(Protocol):
+    """The same of a picture shown so many times as high and wide."""
+
+    def __call__(self, pixels: np.ndarray, scale: float = 1.0, /) -> np.ndarray: ...
+
+
+def load_predictor(model: str) -> "ReleasedPredictor | OnnxPredictor":
     """Loads released weights by name or path, or a foreign network from an `.onnx` file.
 
     Raises:
@@ -48,90 +55,110 @@ def is_onnx(model: str) -> bool:
     return model.lower().endswith(".onnx")
 
 
-class ReleasedPredictor:
-    """Our own network at the picture's own aspect ratio; one compilation for each network size.
+def refine(
+    predictor: "ReleasedPredictor | OnnxPredictor",
+    *,
+    window: tuple[int, int] | None = None,
+    scales: Sequence[float] = (1.0,),
+    flip: bool = False,
+    crf: "DenseCRF | None" = None,
+) -> Predictor:
+    """More from a network at the cost of more time.
 
-    The mask's edges are drawn to the picture's at full size, as `guided_upsample_blend` does.
+    Args:
+      predictor: of whole pictures.
+      window: (height, width) of overlapping tiles that the network is shown instead.
+      scales: how many times as high and wide as otherwise it is shown the picture; probabilities
+        are averaged.
+      flip: at each scale the mirrored picture too.
+      crf: draws the result to the picture's edges.
 
     Raises:
-      SegjaxError: the weights are of a network that tells more than a person from a room.
+      SegjaxError: a side of the window does not fit the network, a scale is not positive, or the
+        network has one size of input.
     """
-
-    def __init__(self, released: "Released"):
-        import jax
-        from flax import nnx
-
-        if released.config.classes != 1:
-            raise SegjaxError(
-                f"{released.name} tells {released.config.classes} classes apart; an alpha mask "
-                "needs weights with one, the person; give others, such as portrait"
-            )
-        from segjax_kernels import guided_coefficients
-
-        graph, parameters = nnx.split(released.model)
-
-        @jax.jit
-        def forward(parameters: Any, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-            small = x.astype(np.float32) / 255
-            logits = nnx.merge(graph, parameters)(small[None])
-            return guided_coefficients(jax.nn.sigmoid(logits[0, ..., 0]), small)
-
-        self._forward = lambda x: map(np.asarray, forward(parameters, x))
-
-    def __call__(self, pixels: np.ndarray) -> np.ndarray:
-        """pixels uint8 RGB [H, W, 3] → alpha float32 [H, W] in [0, 1]."""
-        height, width = pixels.shape[:2]
-        rows, columns = network_size(height, width)
-        small = cv2.resize(pixels, (columns, rows), interpolation=cv2.INTER_AREA)
-        slope, offset = (_enlarge(part, height, width) for part in self._forward(small))
-        alpha = slope * (pixels @ BRIGHTNESS) + offset
-        return np.clip((alpha - LOWEST) / (HIGHEST - LOWEST), 0, 1)
-
-
-class LabelPredictor:
-    """Probabilities of a network's classes for a picture of any size, without temporal state.
-
-    The network sees the whole picture, at the nearest size that it takes; one compilation for each.
-    """
-
-    def __init__(self, released: "Released"):
-        import jax
-        from flax import nnx
-
-        graph, parameters = nnx.split(released.model)
-        self.classes: int = released.config.classes
-        self._multiple = released.model.multiple
-
-        @jax.jit
-        def forward(parameters: Any, x: jax.Array) -> jax.Array:
-            logits = nnx.merge(graph, parameters)(x.astype(np.float32)[None] / 255)[0]
-            return jax.nn.softmax(logits, axis=-1)
-
-        self._forward = lambda x: np.array(forward(parameters, x))
-
-    def __call__(self, pixels: np.ndarray) -> np.ndarray:
-        """pixels uint8 RGB [H, W, 3] → float32 [H, W, classes], each pixel's sum is 1."""
-        height, width = pixels.shape[:2]
-        rows, columns = (
-            max(1, round(side / self._multiple)) * self._multiple for side in (height, width)
+    if window and any(side < 1 or side % predictor.multiple for side in window):
+        raise SegjaxError(
+            f"got windows of {window[0]} {window[1]}; {predictor.name} takes sides that are "
+            f"multiples of {predictor.multiple}; give such"
         )
-        if (rows, columns) == (height, width):
-            return self._forward(pixels)
-        resized = cv2.resize(pixels, (columns, rows), interpolation=cv2.INTER_AREA)
-        found = cv2.resize(self._forward(resized), (width, height), interpolation=cv2.INTER_LINEAR)
-        return found.reshape(height, width, self.classes)
+    if not scales or min(scales) <= 0:
+        raise SegjaxError(
+            f"got the scales {list(scales)}; they are above 0, and 1 is the picture's"
+        )
+    if set(scales) != {1.0} and not window and isinstance(predictor, OnnxPredictor):
+        raise SegjaxError(
+            f"got the scales {list(scales)}; {predictor.name} has one size of input, so they "
+            "change nothing; leave them out or give a window"
+        )
+    scaled: Scaled = _by_windows(predictor, window) if window else predictor
+    predict: Predictor = scaled
+    if set(scales) != {1.0} or flip:
+        predict = _averaged(scaled, scales, flip)
+    return _by_crf(predict, crf) if crf else predict
+
+
+class ReleasedPredictor:
+    """Our own network on whole pictures; see `segjax.prediction.PicturePredictor`.
+
+    Where a network sees a mask's picture smaller than it is, the mask's edges are drawn to the
+    picture's at full size, as `guided_upsample_blend` does.
+
+    Attributes:
+      name: of the weights.
+      classes: 1 for an alpha.
+      multiple: of what a window's sides are.
+      info: facts of the run.
+    """
+
+    def __init__(self, released: "Released"):
+        import jax
+
+        from segjax.prediction import PicturePredictor, picture_area
+
+        area = picture_area(released.config)
+        self.name = released.name
+        self.classes: int = released.config.classes
+        self.multiple: int = released.model.multiple
+        self.info: dict[str, Any] = released.info
+        self._guided = self.classes == 1 and area > 0
+
+        def coefficients(alpha: jax.Array, small: jax.Array) -> jax.Array:
+            from segjax_kernels import fill_holes, guided_coefficients
+
+            return jax.numpy.stack(guided_coefficients(fill_holes(alpha), small), axis=-1)
+
+        finish = coefficients if self._guided else None
+        self._predict = PicturePredictor(released.model, area=area, finish=finish)
+
+    def __call__(self, pixels: np.ndarray, scale: float = 1.0) -> np.ndarray:
+        """pixels uint8 RGB [H, W, 3] → alpha [H, W] or probabilities [H, W, classes], float32."""
+        found = self._predict(pixels, scale)
+        if not self._guided:
+            return found
+        alpha = found[..., 0] * (pixels @ BRIGHTNESS) + found[..., 1]
+        return np.clip((alpha - LOWEST) / (HIGHEST - LOWEST), 0, 1)
 
 
 class OnnxPredictor:
     """A network from an ONNX file: the picture squashed to its input size, RGB / 255.
 
     The input is float32 [1, h, w, 3] or [1, 3, h, w] with fixed sides. The output, in the same
-    order, has either one channel, the person's probability, or two, logits of room and person.
+    order and of any size, has one channel, the person's probability; two, logits of room and
+    person; or more, the logits of as many classes.
+
+    Attributes:
+      name: of the file.
+      classes: 1 for an alpha.
+      multiple: 1, as windows are squashed to the input size too.
+      info: nothing.
 
     Raises:
       SegjaxError: no such file, not an ONNX network, a network of another form, or onnxruntime
         is not installed.
     """
+
+    multiple = 1
 
     def __init__(self, model: str):
         if not Path(model).is_file():
@@ -155,19 +182,25 @@ class OnnxPredictor:
             raise SegjaxError(
                 f"{model} is not an ONNX network that can be run ({reason}); export it again"
             ) from error
-        self._model = model
+        self.name = model
+        self.info: dict[str, Any] = {}
         self._input, self._size, self._channels_first = self._read_input()
         # Run once, so that a network of another form is refused before any work is done.
-        self(np.zeros((*self._size, 3), np.uint8))
+        found = self(np.zeros((*self._size, 3), np.uint8))
+        self.classes: int = 1 if found.ndim == 2 else found.shape[2]
 
-    def __call__(self, pixels: np.ndarray) -> np.ndarray:
-        """pixels uint8 RGB [H, W, 3] → alpha float32 [H, W] in [0, 1]."""
+    def __call__(self, pixels: np.ndarray, scale: float = 1.0) -> np.ndarray:
+        """pixels uint8 RGB [H, W, 3] → alpha [H, W] or probabilities [H, W, classes], float32.
+
+        The input has one size, whatever `scale` is.
+        """
         small = cv2.resize(pixels, self._size[::-1], interpolation=cv2.INTER_LINEAR)
         x = small.astype(np.float32)[None] / 255
         if self._channels_first:
             x = np.ascontiguousarray(x.transpose(0, 3, 1, 2))
         out = np.asarray(self._session.run(None, {self._input: x})[0])
-        return _enlarge(self._alpha(out), *pixels.shape[:2])
+        found = self._read_output(out).astype(np.float32)
+        return cv2.resize(found, pixels.shape[1::-1], interpolation=cv2.INTER_LINEAR)
 
     def _read_input(self) -> tuple[str, tuple[int, int], bool]:
         """The name, the size (height, width) and the order of the one input."""
@@ -180,24 +213,63 @@ class OnnxPredictor:
                 return inputs[0].name, (height, width), True
         got = ", ".join(f"{i.type} {i.shape}" for i in inputs)
         raise SegjaxError(
-            f"{self._model} takes {got}; one float input [1, h, w, 3] or [1, 3, h, w] with fixed "
+            f"{self.name} takes {got}; one float input [1, h, w, 3] or [1, 3, h, w] with fixed "
             f"sides is needed; export it so"
         )
 
-    def _alpha(self, out: np.ndarray) -> np.ndarray:
+    def _read_output(self, out: np.ndarray) -> np.ndarray:
         if self._channels_first and out.ndim == 4:
             out = out.transpose(0, 2, 3, 1)
-        if out.ndim == 4 and out.shape[0] == 1 and out.shape[3] == 1:
+        if out.ndim != 4 or out.shape[0] != 1 or not 1 <= out.shape[3] <= 255:
+            raise SegjaxError(
+                f"{self.name} gives {list(out.shape)}; one channel of probabilities, or two or "
+                "more of logits, at a batch of 1 are needed; export it so"
+            )
+        if out.shape[3] == 1:
             return np.clip(out[0, ..., 0], 0, 1)
-        if out.ndim == 4 and out.shape[0] == 1 and out.shape[3] == 2:
+        if out.shape[3] == 2:
             # The softmax of two logits, with an exponential that cannot overflow.
             return 0.5 + 0.5 * np.tanh((out[0, ..., 1] - out[0, ..., 0]) / 2)
-        raise SegjaxError(
-            f"{self._model} gives {list(out.shape)}; one channel of probabilities or two of "
-            f"logits at a batch of 1 are needed; export it so"
-        )
+        powers = np.exp(out[0] - out[0].max(-1, keepdims=True))
+        return powers / powers.sum(-1, keepdims=True)
 
 
-def _enlarge(alpha: np.ndarray, height: int, width: int) -> np.ndarray:
-    alpha = alpha.astype(np.float32)
-    return cv2.resize(alpha, (width, height), interpolation=cv2.INTER_LINEAR)
+def _by_windows(predict: Predictor, window: tuple[int, int]) -> Scaled:
+    from segjax.postprocess import predict_tiled
+
+    def tiled(pixels: np.ndarray, scale: float = 1.0) -> np.ndarray:
+        if scale == 1:
+            return predict_tiled(predict, pixels, window)
+        size = pixels.shape[1::-1]
+        sides = [max(1, round(side * scale)) for side in size]
+        method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+        found = predict_tiled(predict, cv2.resize(pixels, sides, interpolation=method), window)
+        return cv2.resize(found, size, interpolation=cv2.INTER_LINEAR)
+
+    return tiled
+
+
+def _averaged(predict: Scaled, scales: Sequence[float], flip: bool) -> Predictor:
+    def average(pixels: np.ndarray) -> np.ndarray:
+        total = np.float32(0)
+        for scale in scales:
+            found = predict(pixels, scale)
+            if flip:
+                mirrored = predict(np.ascontiguousarray(pixels[:, ::-1]), scale)
+                found = (found + mirrored[:, ::-1]) / 2
+            total = total + found
+        return np.asarray(total / np.float32(len(scales)))
+
+    return average
+
+
+def _by_crf(predict: Predictor, crf: "DenseCRF") -> Predictor:
+    from segjax.postprocess import dense_crf
+
+    def refined(pixels: np.ndarray) -> np.ndarray:
+        found = predict(pixels)
+        if found.ndim == 3:
+            return np.array(dense_crf(found, pixels, crf))
+        return np.array(dense_crf(np.stack([1 - found, found], axis=-1), pixels, crf))[..., 1]
+
+    return refined

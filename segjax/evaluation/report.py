@@ -1,26 +1,21 @@
-"""From predictions to figures and to pictures that a person can judge."""
+"""From predictions to figures, of masks and of labels; their pictures stand in `pictures`."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 
+from segjax.data.classes import Classes, read_labels
 from segjax.errors import SegjaxError
 from segjax.evaluation import metrics
 from segjax.evaluation.predictors import Predictor
-from segjax.images import read_image, read_mask, write_image
-
-CELL = 192
-"""Side in pixels of one picture on a contact sheet."""
-
-_CAPTION = 22
-_MISSED, _EXTRA = (255, 0, 0), (0, 96, 255)
+from segjax.images import read_image, read_mask
+from segjax.labels import to_labels
 
 
 class Score(NamedTuple):
-    """How well one picture was predicted, by `segjax.evaluation.metrics`."""
+    """How well one picture's mask was predicted, by `segjax.evaluation.metrics`."""
 
     stem: str
     iou: float
@@ -28,6 +23,17 @@ class Score(NamedTuple):
     mad: float
     intersection: int
     union: int
+    pixel_accuracy: float
+
+
+class LabelScore(NamedTuple):
+    """How well one picture's labels were predicted; None if all of its pixels are ignored."""
+
+    stem: str
+    confusion: np.ndarray
+    miou: float | None
+    pixel_accuracy: float | None
+    boundary_f: float | None
 
 
 def read_pair(image: Path, mask: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -37,15 +43,22 @@ def read_pair(image: Path, mask: Path) -> tuple[np.ndarray, np.ndarray]:
       SegjaxError: a file cannot be read, the sizes differ, or the mask holds 0 and 1.
     """
     pixels, true = read_image(image), read_mask(mask)
-    if true.shape != pixels.shape[:2]:
-        sizes = [f"{a.shape[1]}x{a.shape[0]}" for a in (true, pixels)]
-        raise SegjaxError(
-            f"{mask} is {sizes[0]}, its picture {sizes[1]}; both need one size; make the mask anew"
-        )
+    _check_sizes(mask, true, pixels)
     if true.max() == 1:
         raise SegjaxError(
             f"{mask} holds only 0 and 1; the person is 255 in a mask; multiply it by 255"
         )
+    return pixels, true
+
+
+def read_labelled(image: Path, labels: Path, classes: Classes) -> tuple[np.ndarray, np.ndarray]:
+    """The picture, uint8 [H, W, 3], and its true labels, uint8 [H, W], by `read_labels`.
+
+    Raises:
+      SegjaxError: a file cannot be read, the sizes differ, or a label is no class.
+    """
+    pixels, true = read_image(image), read_labels(labels, classes)
+    _check_sizes(labels, true, pixels)
     return pixels, true
 
 
@@ -65,14 +78,35 @@ def score(predictor: Predictor, image: Path, mask: Path) -> Score:
         mad=metrics.mad(alpha, true),
         intersection=intersection,
         union=union,
+        pixel_accuracy=1 - (union - intersection) / true.size,
+    )
+
+
+def score_labels(predictor: Predictor, image: Path, labels: Path, classes: Classes) -> LabelScore:
+    """Predicts one picture and measures the likeliest classes against its labels, at full size.
+
+    Raises:
+      SegjaxError: as `read_labelled`.
+    """
+    pixels, true = read_labelled(image, labels, classes)
+    found = to_labels(predictor(pixels))
+    confusion = metrics.confusion_matrix(found, true, len(classes))
+    figures = metrics.label_figures(confusion) if confusion.any() else {}
+    return LabelScore(
+        image.stem,
+        confusion,
+        figures.get("miou"),
+        figures.get("pixel_accuracy"),
+        metrics.label_boundary_f(found, true),
     )
 
 
 def summarize(scores: Sequence[Score]) -> dict[str, Any]:
-    """The figures of a set of pictures under fixed keys, and those of each under `per_image`.
+    """The figures of a set of masks under fixed keys, and those of each under `per_image`.
 
-    `mean_iou`, `median_iou`, `boundary_f` and `mad` are taken over the pictures' own figures;
-    `dataset_iou` sums intersections and unions first, so that large people count for more.
+    `mean_iou`, `median_iou`, `boundary_f`, `mad` and `pixel_accuracy` are taken over the pictures'
+    own figures; `dataset_iou` sums intersections and unions first, so that large people count for
+    more.
 
     Raises:
       ValueError: there are no scores.
@@ -89,106 +123,46 @@ def summarize(scores: Sequence[Score]) -> dict[str, Any]:
         ),
         "boundary_f": float(np.mean([s.boundary_f for s in scores])),
         "mad": float(np.mean([s.mad for s in scores])),
+        "pixel_accuracy": float(np.mean([s.pixel_accuracy for s in scores])),
         "per_image": [s._asdict() for s in scores],
     }
 
 
-def write_pictures(
-    folder: Path,
-    predictor: Predictor,
-    pairs: Sequence[tuple[Path, Path]],
-    scores: Sequence[Score],
-    *,
-    count: int = 16,
-) -> None:
-    """Writes the contact sheets `worst.png` and `best.png` of up to `count` pictures by IoU.
+def summarize_labels(scores: Sequence[LabelScore], names: Sequence[str]) -> dict[str, Any]:
+    """The figures of a set of labels under fixed keys, and those of each under `per_image`.
 
-    Beside them `outlines.png` shows the best (above) and worst as `error_map`s without a single
-    pixel of a photograph, for where those may not be published.
-
-    `scores` are in the order of `pairs`. The few pictures shown are predicted once more, so that
-    no set has to fit into memory.
+    They are those of `label_figures` for the `confusion` summed over the pictures, but
+    `boundary_f`, which is the mean of the pictures' own. What there is for each class stands by
+    its name.
 
     Raises:
-      SegjaxError: the folder cannot be written.
+      SegjaxError: every pixel of every picture is ignored.
     """
-    order = sorted(range(len(pairs)), key=lambda i: scores[i].iou)
-    for name, chosen in (("worst", order[:count]), ("best", order[::-1][:count])):
-        rows = []
-        for i in chosen:
-            pixels, true = read_pair(*pairs[i])
-            rows.append(contact_row(scores[i], pixels, true, predictor(pixels)))
-        write_image(folder / f"{name}.png", contact_sheet(rows))
-    lines = []
-    half = max(1, count // 2)
-    for chosen in (order[::-1][:half], order[:half]):
-        cells = []
-        for i in chosen:
-            pixels, true = read_pair(*pairs[i])
-            cells.append(
-                _captioned(f"{scores[i].iou:.3f}", _fit(error_map(true, predictor(pixels))))
-            )
-        lines.append(np.concatenate(cells, axis=1))
-    write_image(folder / "outlines.png", np.concatenate(lines))
+    confusion = np.sum([s.confusion for s in scores], axis=0)
+    if not np.any(confusion):
+        raise SegjaxError(
+            f"all pixels of {len(scores)} pictures are ignored; labels that count are needed; look "
+            "at --ignore and at the labels"
+        )
+    figures = metrics.label_figures(confusion)
+    for key in ("per_class_iou", "per_class_accuracy"):
+        figures[key] = dict(zip(names, figures[key], strict=True))
+    boundaries = [s.boundary_f for s in scores if s.boundary_f is not None]
+    rows = [s._asdict() for s in scores]
+    for row in rows:
+        del row["confusion"]
+    return {
+        "images": len(scores),
+        **figures,
+        "boundary_f": float(np.mean(boundaries)),
+        "confusion": confusion.tolist(),
+        "per_image": rows,
+    }
 
 
-def error_map(mask: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """What was found of a person, uint8 [H, W, 3]: white right, red missed, blue too much."""
-    found, wanted = alpha > 0.5, mask > 127
-    picture = np.zeros((*mask.shape, 3), np.uint8)
-    picture[found & wanted] = 255
-    picture[wanted & ~found] = _MISSED
-    picture[found & ~wanted] = _EXTRA
-    return picture
-
-
-def contact_row(s: Score, pixels: np.ndarray, mask: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """image | truth | prediction | overlay, with the IoU written above: uint8 [h, w, 3].
-
-    In the overlay the room is dimmed, a person that was missed is red, a room that was taken for
-    a person blue.
-    """
-    found, wanted = alpha > 0.5, mask > 127
-    overlay = np.where(found[..., None], pixels, pixels // 3)
-    for wrong, colour in ((wanted & ~found, _MISSED), (found & ~wanted, _EXTRA)):
-        overlay[wrong] = overlay[wrong] // 2 + np.array(colour, np.uint8) // 2
-    grey = [mask, np.rint(np.clip(alpha, 0, 1) * 255).astype(np.uint8)]
-    cells = [pixels, *(cv2.cvtColor(g, cv2.COLOR_GRAY2RGB) for g in grey), overlay]
-    row = np.concatenate([_fit(cell) for cell in cells], axis=1)
-    return _captioned(f"{s.stem}   IoU {s.iou:.3f}   boundary F {s.boundary_f:.3f}", row)
-
-
-def contact_sheet(rows: Iterable[np.ndarray]) -> np.ndarray:
-    """Lays rows of one size in two columns: uint8 [H, W, 3].
-
-    Raises:
-      ValueError: there are no rows.
-    """
-    rows = list(rows)
-    if not rows:
-        raise ValueError("got no rows; a contact sheet needs at least one")
-    rows += [np.zeros_like(rows[0])] * (len(rows) % 2 if len(rows) > 1 else 0)
-    columns = 2 if len(rows) > 1 else 1
-    lines = [np.concatenate(rows[i : i + columns], axis=1) for i in range(0, len(rows), columns)]
-    return np.concatenate(lines)
-
-
-def _captioned(text: str, pixels: np.ndarray) -> np.ndarray:
-    caption = np.zeros((_CAPTION, pixels.shape[1], 3), np.uint8)
-    cv2.putText(
-        caption, text, (4, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 255), 1, cv2.LINE_AA
-    )
-    return np.concatenate([caption, pixels])
-
-
-def _fit(pixels: np.ndarray) -> np.ndarray:
-    """The picture at its own aspect ratio in the middle of a cell."""
-    height, width = pixels.shape[:2]
-    scale = (CELL - 4) / max(height, width)
-    h, w = max(1, round(height * scale)), max(1, round(width * scale))
-    cell = np.full((CELL, CELL, 3), 32, np.uint8)
-    top, left = (CELL - h) // 2, (CELL - w) // 2
-    cell[top : top + h, left : left + w] = cv2.resize(
-        pixels, (w, h), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    )
-    return cell
+def _check_sizes(path: Path, true: np.ndarray, pixels: np.ndarray) -> None:
+    if true.shape != pixels.shape[:2]:
+        sizes = [f"{a.shape[1]}x{a.shape[0]}" for a in (true, pixels)]
+        raise SegjaxError(
+            f"{path} is {sizes[0]}, its picture {sizes[1]}; both need one size; make it anew"
+        )

@@ -40,7 +40,7 @@ class Effect:
             raise ValueError(f"color: got {self.color}; it is three numbers from 0 to 255")
 
 
-def blurred_room(small: jax.Array, alpha: jax.Array, strength: float) -> jax.Array:
+def blurred_room(small: jax.Array, alpha: jax.Array, strength: float | jax.Array) -> jax.Array:
     """The room without the person, blurred: a small picture, float32 [h / 2, w / 2, 3] in [0, 1].
 
     Each pixel is a mean of the room around it, weighted by 1 − alpha: the person's colours do not
@@ -51,7 +51,7 @@ def blurred_room(small: jax.Array, alpha: jax.Array, strength: float) -> jax.Arr
     Args:
       small: float32 [h, w, 3] in [0, 1], the frame at the mask's size.
       alpha: float32 [h, w] in [0, 1].
-      strength: in (0, 1].
+      strength: in (0, 1]; a float32 [] may change without a compilation.
     """
     # Where a mask is soft the colours are mixed already, and its edge may be a pixel or two off:
     # count only what lies well outside.

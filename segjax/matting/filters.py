@@ -26,8 +26,9 @@ def _written(x: jax.Array) -> jax.Array:
     return lax.platform_dependent(x, cpu=lax.optimization_barrier, default=lambda x: x)
 
 
-def gaussian(x: jax.Array, sigma: float) -> jax.Array:
-    """Gaussian blur of planes [C, h, w] with standard deviation `sigma` in pixels.
+def gaussian(x: jax.Array, sigma: float | jax.Array) -> jax.Array:
+    """Gaussian blur of planes [C, h, w] with standard deviation `sigma` in pixels, float32 [] where
+    it changes without a compilation.
 
     Outside the map there is nothing, so blurred weights and blurred values fall off alike and
     their quotient does not. Matrix products: for wide kernels on small maps nothing is faster.
@@ -38,7 +39,8 @@ def gaussian(x: jax.Array, sigma: float) -> jax.Array:
     return jnp.einsum("hr,crw->chw", rows, planes.reshape(channels, height, width))
 
 
-def _gaussian_matrix(size: int, sigma: float) -> np.ndarray:
+def _gaussian_matrix(size: int, sigma: float | jax.Array) -> np.ndarray | jax.Array:
+    xp = jnp if isinstance(sigma, jax.Array) else np
     distance = np.arange(size)[:, None] - np.arange(size)
-    matrix = np.exp(-0.5 * (distance / sigma) ** 2)
+    matrix = xp.exp(-0.5 * (distance / sigma) ** 2)
     return (matrix / matrix.sum(1).max()).astype(np.float32)

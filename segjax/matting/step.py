@@ -36,7 +36,8 @@ def make_step(
 ) -> Step:
     """The jitted step of a model and an effect; the state is donated.
 
-    `background` is uint8 [H, W, 3] for the effect "picture" and None otherwise. `out` is uint8
+    `background` is uint8 [H, W, 3] for the effect "picture"; for "blur" float32 [], a strength in
+    place of the effect's, or None; otherwise None. `out` is uint8
     [H, W, 3], or RGBA [H, W, 4] for "transparent", whose colour is 0 where it shows nothing.
     A size of frame is a compilation. One that no frame was seen of is compiled at the first call.
     `jax.vmap` of it makes one step of several streams.
@@ -56,7 +57,8 @@ def make_step(
         state, alpha, lines, small = find_mask(params, state, frame)
         if effect.kind == "blur":
             with jax.named_scope("background"):
-                background = blurred_room(small, alpha, effect.strength)
+                strength = effect.strength if background is None else background
+                background = blurred_room(small, alpha, strength)
         elif effect.kind == "color":
             background = jnp.array(effect.color, jnp.uint8)
         with jax.named_scope("blend"):

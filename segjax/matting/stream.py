@@ -1,5 +1,6 @@
 """Streams: the step with its state, for callers who have NumPy arrays and no JAX."""
 
+import copy
 import dataclasses
 from typing import TYPE_CHECKING
 
@@ -73,7 +74,15 @@ class Matting:
             in_place=not on_cpu,
         )
         self._effect = effect
+        self.strength = effect.strength
+        """Of the blur, in (0, 1]; it may change between frames and compiles nothing."""
         self._states = _States()
+
+    def another(self) -> "Matting":
+        """One for a further stream: the same compiled step and parameters, a state of its own."""
+        other = copy.copy(self)
+        other._states = _States()
+        return other
 
     def mask_size(self, height: int, width: int) -> tuple[int, int]:
         """The size of `alpha` for frames of a size."""
@@ -91,6 +100,8 @@ class Matting:
 
     def __call__(self, pixels: np.ndarray, background: np.ndarray | None, index: int) -> Composite:
         """Composes one frame, uint8 [H, W, 3], over `background` (of the effect "picture")."""
+        if self._effect.kind == "blur":
+            background = np.asarray(self.strength, np.float32)
         state = self._states.take(*pixels.shape[:2])
         state, image, alpha = self._step(self._params, state, pixels, background)
         self._states.keep(state)

@@ -1,8 +1,6 @@
 """The training loop, top to bottom in the order in which it runs."""
 
-import json
-import signal
-import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -11,7 +9,6 @@ from typing import Any
 import jax
 import numpy as np
 from flax import nnx
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -22,28 +19,25 @@ from rich.progress import (
 )
 
 from segjax import weights
-from segjax.config import TrainConfig, from_dict, to_dict
+from segjax.config import TrainConfig
 from segjax.data import Source
 from segjax.data.loader import train_batches
+from segjax.data.statistics import median_frequency_weights
 from segjax.errors import SegjaxError
-from segjax.files import write_json
 from segjax.models import Segmenter
+from segjax.prediction import PicturePredictor, picture_area
+from segjax.training import devices
 from segjax.training.checkpoint import Checkpoints
+from segjax.training.interruption import interruptible
 from segjax.training.log import Log
+from segjax.training.metering import Meter, Profile
 from segjax.training.optimizer import create_optimizer, create_schedule
-from segjax.training.state import create_state, make_train_step, merge
-from segjax.training.validation import (
-    draw_examples,
-    folded_parameters,
-    make_predict,
-    validate,
-)
+from segjax.training.resuming import claim, differences, same_pictures
+from segjax.training.state import Figures, create_state, make_train_step, merge
+from segjax.training.validation import draw_examples, headline, validate
 
 EXAMPLES = 8
 """Validation pictures that are drawn with their predictions."""
-
-MAY_CHANGE = {"log_every", "eval_every", "save_every", "keep", "data.root", "data.threads"}
-"""Fields that a resumed run may have otherwise, since no weight depends on them."""
 
 
 def train(
@@ -56,10 +50,14 @@ def train(
     """Trains, or goes on training, in `workdir`, which holds after it
 
         config.json          the resolved config
-        log.jsonl            loss, validation and speed by step
+        log.jsonl            loss, validation and speed by step; tensorboard/ has the same
         checkpoints/         the newest ones and the best
         pictures/            predictions on validation pictures, a file a validation
+        profile/             of `config.profile_steps`
         NAME.safetensors     the averaged weights with the best validation so far
+
+    Of several processes (see `segjax.training.devices`) each is called alike, with the same folder
+    and the same pictures.
 
     Args:
       config: the run.
@@ -73,94 +71,142 @@ def train(
 
     Raises:
       SegjaxError: the loss is not finite, the batch does not divide among the devices, the folder
-        belongs to another config or cannot be written, or SIGINT or SIGTERM came.
+        belongs to another config or cannot be written, or SIGINT or SIGTERM came to any process.
     """
+    row = devices.find_devices(config.data.batch_size, fsdp=config.fsdp)
     checkpoints = Checkpoints(workdir / "checkpoints", keep=config.keep)
-    _claim(workdir, config, started=checkpoints.newest() is not None)
+    claim(workdir, config, started=checkpoints.newest() is not None)
     released = workdir / f"{config.name}.safetensors"
 
     model = _create_model(config)
     optimizer = create_optimizer(config.optimizer, config.steps)
     schedule = create_schedule(config.optimizer, config.steps)
-    step_fn = make_train_step(model, optimizer, config.loss, schedule, config.optimizer.ema_decay)
-    predict = make_predict(model)
-
-    replicated, by_batch = _shardings(config.data.batch_size)
-    state = jax.device_put(create_state(model, optimizer), replicated)
-    best = -1.0
+    state = create_state(model, optimizer)
+    layout = row.layout(state)
+    state = jax.device_put(state, layout)
+    best, since_best = -1.0, 0
     if restored := checkpoints.restore(state):
         state, position = restored
-        best = position["best"]
-        _same_pictures(position, len(train_source))
-    step = int(state.step)
-    log = Log(workdir / "log.jsonl", step)
+        best, since_best = position["best"], position.get("since_best", 0)
+        same_pictures(position.get("pictures", len(train_source)), len(train_source))
+    step, parts = int(state.step), config.optimizer.accumulate
+
+    class_weights = _class_weights(config, train_source)
+    step_fn = make_train_step(model, optimizer, config, schedule, layout, class_weights)
+    predict = PicturePredictor(model, area=picture_area(config.model))
     batches = train_batches(
         train_source,
         batch_size=config.data.batch_size,
         buckets=[((b.height, b.width), b.weight) for b in config.data.buckets],
         seed=config.seed,
         augmentation=config.data.augmentation,
+        classes=config.model.classes,
         weights=draws,
-        start_step=step,
+        start_step=step * parts,
         threads=config.data.threads,
+        workers=config.data.workers,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
     )
 
     def evaluate(step: int) -> float:
         average = nnx.clone(model)
-        merge(average, *state.average)
-        parameters = folded_parameters(average)
-        figures = validate(lambda pixels: predict(parameters, pixels), val_source)
+        merge(average, *row.local(state.average))
+        predict.take(average)
+        figures = validate(predict, val_source, config.model.classes, row)
         log.write(step, val=figures)
-        items = [val_source[index] for index in range(min(EXAMPLES, len(val_source)))]
-        picture = workdir / "pictures" / f"step_{step:07d}.png"
-        draw_examples(picture, lambda pixels: predict(parameters, pixels), items)
-        if figures["mean_iou"] > best:
-            weights.save(released, average, config.model, _facts(config, step, figures))
-        return figures["mean_iou"]
+        if devices.first():
+            items = [val_source[index] for index in range(min(EXAMPLES, len(val_source)))]
+            log.draw(step, draw_examples(predict, items, config.model.classes))
+            if headline(figures) > best:
+                weights.save(released, average, config.model, _facts(config, step, figures))
+        return headline(figures)
 
     with (
         closing(checkpoints),
-        _interruptible() as interrupted,
+        closing(batches),
+        closing(Log(workdir, step, active=devices.first())) as log,
+        closing(Profile(workdir / "profile", config.profile_steps)) as profile,
+        interruptible() as signals,
         _progress(config.steps, step) as progress,
     ):
-        clock = _Clock(config.data.batch_size)
-        while step < config.steps:
-            with clock.waiting():
-                batch = jax.device_put(next(batches), by_batch)
-            state, figures = step_fn(state, batch)
+        meter = Meter(config.data.batch_size * parts, config.compute)
+        sent: deque[Sent] = deque()
+        while step < config.steps and not _gave_up(config, since_best):
+            profile.before(step + 1)
+            figures = []
+            for _ in range(parts):
+                with meter.waiting():
+                    batch = row.put_batch(next(batches))
+                state, part = meter.call(step_fn, state, batch)
+                figures.append(part)
             step += 1
-            values = {name: float(value) for name, value in figures.items()}
-            for name in ("loss", "grad_norm"):
-                if not np.isfinite(values[name]):
-                    raise SegjaxError(
-                        f"{name} is {values[name]} at step {step}; it must be finite; the last "
-                        "checkpoint is whole: look at the data, or start in another --workdir with "
-                        "a lower --optimizer.learning-rate"
-                    )
-            if step % config.log_every == 0 or step == config.steps:
-                speed = clock.read()
+            meter.step()
+            profile.after(step, figures)
+
+            # While the devices compute a step, the figures of the one before are read.
+            sent.append((step, figures, row.any(bool(signals))))
+            last = step == config.steps
+            evaluates = last or step % config.eval_every == 0
+            logs = last or step % config.log_every == 0
+            due = evaluates or logs or step % config.save_every == 0
+            values, stops = {}, False
+            while len(sent) > (0 if due or stops else 1):
+                values, stopped = _read(*sent.popleft())
+                stops = stops or stopped
+
+            if logs:
+                speed = meter.read()
                 log.write(step, **values, **speed)
                 progress(
                     step,
                     f"loss {values['loss']:.3f} · {speed['step_ms']:.0f} ms a step · "
                     f"{speed['images_per_s']:.0f} images/s",
                 )
-            mean_iou = None
-            if step % config.eval_every == 0 or step == config.steps:
-                mean_iou = evaluate(step)
-                best = max(best, mean_iou)
-                clock.restart()
-                progress(step, f"validation IoU {mean_iou:.4f}, best {best:.4f}")
-            signals = list(interrupted)  # one that comes from here on waits for the next step
-            if mean_iou is not None or step % config.save_every == 0 or signals:
-                position = {"best": best, "pictures": len(train_source)}
-                checkpoints.save(state, position, mean_iou)
-            if signals and step < config.steps:
+            score = None
+            if evaluates:
+                score = evaluate(step)
+                since_best = 0 if score > best else since_best + 1
+                best = max(best, score)
+                progress(step, f"validation IoU {score:.4f}, best {best:.4f}")
+            if evaluates or stops or step % config.save_every == 0:
+                position = {
+                    "best": best,
+                    "since_best": since_best,
+                    "pictures": len(train_source),
+                }
+                checkpoints.save(state, position, score)
+                meter.restart()
+            if stops and step < config.steps:
                 raise SegjaxError(
-                    f"stopped at step {step} by {signals[0]}; the checkpoint is written; run "
-                    "the same command again to go on"
+                    f"stopped at step {step} by {signals[0] if signals else 'another process'}; "
+                    "the checkpoint is written; run the same command again to go on"
                 )
     return released
+
+
+Sent = tuple[int, list[Figures], jax.Array | bool]
+"""A step that was sent to the devices, what its parts give, and whether to stop after it."""
+
+
+def _read(
+    step: int, parts: list[Figures], stops: jax.Array | bool
+) -> tuple[dict[str, float], bool]:
+    """The mean figures of a step's parts, when they are there."""
+    rows = jax.device_get(parts)
+    values = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+    for name in ("loss", "grad_norm"):
+        if not np.isfinite(values[name]):
+            raise SegjaxError(
+                f"{name} is {values[name]} at step {step}; it must be finite; the last checkpoint "
+                "is whole: look at the data, or start in another --workdir with a lower "
+                "--optimizer.learning-rate"
+            )
+    return values, bool(stops)
+
+
+def _gave_up(config: TrainConfig, since_best: int) -> bool:
+    return 0 < config.patience <= since_best
 
 
 def _create_model(config: TrainConfig) -> Segmenter:
@@ -175,7 +221,7 @@ def _create_model(config: TrainConfig) -> Segmenter:
             weights.load_encoder(model, config.encoder_init)
         return model
     start = weights.load(config.init, trainable=True)
-    for name, (theirs, ours) in _differences(start.config, config.model).items():
+    for name, (theirs, ours) in differences(start.config, config.model).items():
         if name != "seed":
             raise SegjaxError(
                 f"the weights {config.init} are of another network than the config's: {name} is "
@@ -184,118 +230,28 @@ def _create_model(config: TrainConfig) -> Segmenter:
     return start.model
 
 
-def _claim(workdir: Path, config: TrainConfig, *, started: bool) -> None:
-    """Writes the resolved config; a run that has started goes on as it began or not at all."""
-    path = workdir / "config.json"
-    if started and path.exists():
-        began = from_dict(TrainConfig, json.loads(path.read_text()), str(path))
-        for name, (then, now) in _differences(began, config).items():
-            if name not in MAY_CHANGE:
-                raise SegjaxError(
-                    f"the run in {workdir} began with {name} {then}, now it is {now}; resuming "
-                    "needs the same; set it back or choose another --workdir"
-                )
-    write_json(path, to_dict(config))
-
-
-def _differences(one: Any, other: Any) -> dict[str, tuple[Any, Any]]:
-    """Fields of two configs, by their dotted names, that are not the same."""
-    first, second = (dict(_flat(to_dict(config))) for config in (one, other))
-    pairs = {name: (first.get(name), second.get(name)) for name in first | second}
-    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
-def _same_pictures(position: dict[str, Any], pictures: int) -> None:
-    before = position.get("pictures", pictures)
-    if before != pictures:
+def _class_weights(config: TrainConfig, source: Source) -> np.ndarray | None:
+    """float32 [classes] as `config.loss` wants them; None if all classes weigh the same."""
+    classes, loss = config.model.classes, config.loss
+    if loss.class_weights and len(loss.class_weights) != classes:
         raise SegjaxError(
-            f"the run began with {before} pictures, now there are {pictures}; resuming needs the "
-            "same ones, or they would come in another order; choose another --workdir"
+            f"loss.class_weights has {len(loss.class_weights)} numbers; there must be one for each "
+            f"of the {classes} classes; correct it"
         )
+    if loss.median_frequency:
+        return median_frequency_weights(source, classes)
+    return np.array(loss.class_weights, np.float32) if loss.class_weights else None
 
 
-def _facts(config: TrainConfig, step: int, figures: dict[str, float]) -> dict[str, Any]:
+def _facts(config: TrainConfig, step: int, figures: dict[str, Any]) -> dict[str, Any]:
     return {
         "run": config.name,
         "step": step,
-        "pictures_seen": step * config.data.batch_size,
+        "pictures_seen": step * config.optimizer.accumulate * config.data.batch_size,
         "data": Path(config.data.root).name,
         "lists": list(config.data.train),
         "validation": {"lists": list(config.data.val), **figures},
     }
-
-
-def _shardings(batch_size: int) -> tuple[NamedSharding, NamedSharding]:
-    """Of the state (a copy on each local device) and of a batch (a share on each)."""
-    devices = jax.local_devices()
-    if batch_size % len(devices):
-        raise SegjaxError(
-            f"a batch of {batch_size} pictures does not divide among {len(devices)} devices; it "
-            f"must; {len(devices) * max(1, batch_size // len(devices))} would"
-        )
-    mesh = Mesh(np.array(devices), ("data",))
-    return NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("data"))
-
-
-class _Clock:
-    """Time a step, and how much of it was spent waiting for data."""
-
-    def __init__(self, batch_size: int):
-        self._batch_size = batch_size
-        self.restart()
-
-    def restart(self) -> None:
-        """Forgets what was measured, after something that is no step."""
-        self._since, self._waited, self._steps = time.perf_counter(), 0.0, 0
-
-    @contextmanager
-    def waiting(self) -> Iterator[None]:
-        """Around getting the batch of a step."""
-        began = time.perf_counter()
-        yield
-        self._waited += time.perf_counter() - began
-        self._steps += 1
-
-    def read(self) -> dict[str, float]:
-        """Figures since the last reading."""
-        seconds = time.perf_counter() - self._since
-        figures = {
-            "step_ms": round(seconds / self._steps * 1e3, 2),
-            "images_per_s": round(self._steps * self._batch_size / seconds, 2),
-            "waiting_share": round(self._waited / seconds, 4),
-        }
-        self.restart()
-        return figures
-
-
-@contextmanager
-def _interruptible() -> Iterator[list[str]]:
-    """A list that gets the name of SIGINT or SIGTERM when one comes: the step is finished first.
-
-    A second one acts at once.
-    """
-    received: list[str] = []
-    previous: dict[int, Any] = {}
-
-    def note(number: int, frame: Any) -> None:
-        received.append(signal.Signals(number).name)
-        signal.signal(number, previous[number])
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        previous[number] = signal.signal(number, note)
-    try:
-        yield received
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 @contextmanager
@@ -307,6 +263,7 @@ def _progress(steps: int, done: int) -> Iterator[Any]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         TextColumn("{task.description}"),
+        disable=not devices.first(),
     )
     with bar:
         task = bar.add_task("", total=steps, completed=done)

@@ -1,72 +1,66 @@
-"""What the weights are worth while they train: the metric of `segjax evaluate`, and pictures."""
+"""What the weights are worth while they train: the metrics of `segjax evaluate`, and pictures."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import cv2
 import jax
 import numpy as np
-from flax import nnx
 
 from segjax.data import Item, Source
-from segjax.evaluation.metrics import iou, overlap
-from segjax.geometry import network_size
-from segjax.images import write_image
-from segjax.models import Segmenter, fold_norms
+from segjax.evaluation.metrics import confusion_matrix, iou, label_figures, overlap
+from segjax.labels import palette, to_labels
+from segjax.training.devices import Devices
 
 Predict = Callable[[np.ndarray], np.ndarray]
+"""A picture uint8 [H, W, 3] → probabilities float32: [H, W] of a person, [H, W, classes] else."""
 
 
-def make_predict(model: Segmenter) -> Callable[[Any, np.ndarray], np.ndarray]:
-    """(folded parameters, uint8 [h, w, 3]) → alpha float32 [h, w]; one compilation a size."""
-    folded = nnx.clone(model)
-    folded.eval()
-    fold_norms(folded)
-    graph, _ = nnx.split(folded)
+def validate(predict: Predict, source: Source, classes: int, row: Devices) -> dict[str, Any]:
+    """The figures of a source, at full image size; each process looks at its share of pictures.
 
-    @jax.jit
-    def predict(parameters: Any, pixels: jax.Array) -> jax.Array:
-        logits = nnx.merge(graph, parameters)(pixels[None].astype(np.float32) / 255)
-        return jax.nn.sigmoid(logits[0, ..., 0])
-
-    return lambda parameters, pixels: np.asarray(predict(parameters, pixels))
-
-
-def folded_parameters(model: Segmenter) -> Any:
-    """The parameters of `model` for `make_predict`."""
-    folded = nnx.clone(model)
-    folded.eval()
-    fold_norms(folded)
-    return nnx.split(folded)[1]
+    `mean_iou` and `median_iou` of the person for one class, those of `label_figures` for several.
+    """
+    index, count = jax.process_index(), jax.process_count()
+    shares = range(index, len(source), count)
+    if classes == 1:
+        values = np.full(-(-len(source) // count), np.nan)
+        for at, item in enumerate(source[index] for index in shares):
+            values[at] = iou(*overlap(predict(item["image"]), item["mask"]))
+        values = row.gather(values).T.ravel()[: len(source)]  # in the source's order
+        return {"mean_iou": float(np.mean(values)), "median_iou": float(np.median(values))}
+    confusion = np.zeros((classes, classes), np.int64)
+    for item in (source[index] for index in shares):
+        confusion += confusion_matrix(to_labels(predict(item["image"])), item["mask"], classes)
+    return label_figures(row.gather(confusion).sum(0))
 
 
-def predict_full_size(predict: Predict, pixels: np.ndarray) -> np.ndarray:
-    """alpha float32 [H, W] of a picture uint8 [H, W, 3], seen at its own aspect ratio."""
-    height, width = pixels.shape[:2]
-    rows, columns = network_size(height, width)
-    small = cv2.resize(pixels, (columns, rows), interpolation=cv2.INTER_AREA)
-    return cv2.resize(predict(small), (width, height), interpolation=cv2.INTER_LINEAR)
+def headline(figures: dict[str, Any]) -> float:
+    """The figure by which weights are called better."""
+    return figures["miou"] if "miou" in figures else figures["mean_iou"]
 
 
-def validate(predict: Predict, source: Source) -> dict[str, float]:
-    """`mean_iou` and `median_iou` of the person over a source, at full image size."""
-    values = []
-    for index in range(len(source)):
-        item = source[index]
-        values.append(iou(*overlap(predict_full_size(predict, item["image"]), item["mask"])))
-    return {"mean_iou": float(np.mean(values)), "median_iou": float(np.median(values))}
+def draw_examples(
+    predict: Predict, items: Sequence[Item], classes: int, height: int = 160
+) -> np.ndarray:
+    """A picture, uint8 RGB, with a row an item: photograph, true mask, predicted mask.
 
-
-def draw_examples(path: Path, predict: Predict, items: Sequence[Item], height: int = 160) -> None:
-    """Writes a picture with a row an item: photograph, true mask, predicted mask."""
+    Labels are shown in the palette's colours, and so is the one that counts nowhere.
+    """
     rows = []
     for item in items:
-        alpha = predict_full_size(predict, item["image"])
-        predicted = np.rint(alpha * 255).astype(np.uint8)
-        panels = [item["image"], *(np.dstack([m] * 3) for m in (item["mask"], predicted))]
+        found = predict(item["image"])
+        if classes == 1:
+            predicted = np.rint(found * 255).astype(np.uint8)
+            masks = [np.dstack([mask] * 3) for mask in (item["mask"], predicted)]
+        else:
+            masks = [palette(256)[labels] for labels in (item["mask"], to_labels(found))]
         width = round(height * item["image"].shape[1] / item["image"].shape[0])
-        rows.append(np.hstack([cv2.resize(panel, (width, height)) for panel in panels]))
+        panels = [cv2.resize(item["image"], (width, height), interpolation=cv2.INTER_AREA)]
+        # Between two labels' colours lies a third label's.
+        method = cv2.INTER_AREA if classes == 1 else cv2.INTER_NEAREST
+        panels += [cv2.resize(mask, (width, height), interpolation=method) for mask in masks]
+        rows.append(np.hstack(panels))
     widest = max(row.shape[1] for row in rows)
     padded = [np.pad(row, ((0, 4), (0, widest - row.shape[1]), (0, 0))) for row in rows]
-    write_image(path, np.vstack(padded))
+    return np.vstack(padded)

@@ -4,15 +4,17 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from segjax.cli import main
-from segjax.evaluation import predictors
-from segjax.images import write_image
+from segjax.images import read_mask, write_image
 
-MEAN = Path(__file__).parents[1] / "evaluation" / "mean.onnx"
+MEAN, COLOURS = (
+    Path(__file__).parents[1] / "evaluation" / name for name in ("mean.onnx", "colours.onnx")
+)
 
 
 def evaluate(*arguments: str | Path) -> int:
@@ -184,18 +186,154 @@ def test_a_full_disk_leaves_no_report(
     assert list((tmp_path / "out").iterdir()) == []
 
 
+class Fake:
+    """A predictor of any function."""
+
+    name, multiple = "fake", 8
+
+    def __init__(
+        self,
+        function: Callable[[np.ndarray], np.ndarray],
+        classes: int = 1,
+        info: dict[str, Any] | None = None,
+    ):
+        self._function, self.classes, self.info = function, classes, info or {}
+
+    def __call__(self, pixels: np.ndarray, scale: float = 1.0) -> np.ndarray:
+        return self._function(pixels)
+
+
 def test_the_model_is_asked_for_by_its_name(data: Path, tmp_path: Path, monkeypatch):
     asked = []
 
-    def load(model: str) -> predictors.Predictor:
+    def load(model: str) -> Fake:
         asked.append(model)
-        return lambda pixels: pixels[..., 0] / np.float32(255)
+        return Fake(lambda pixels: pixels[..., 0] / np.float32(255))
 
     monkeypatch.setattr("segjax.cli.evaluate.load_predictor", load)
     assert evaluate("--data", data, "--list", "val.txt", "--report", tmp_path / "r.json") == 0
     assert asked == ["portrait"]
     got = json.loads((tmp_path / "r.json").read_text())
     assert got["mean_iou"] == pytest.approx((1 + 0.5 + 1) / 3)
+    way = {"window": None, "scales": [1.0], "flip": False, "crf": None}
+    assert got["prediction"] == way
+
+
+# --- labels -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def scenes(tmp_path: Path) -> Path:
+    """Three pictures of red, green and blue bands; of `b` the green one is labelled as blue."""
+    folder = tmp_path / "scenes"
+    bands = np.repeat([[0] * 16 + [1] * 16 + [2] * 32], 40, axis=0).astype(np.uint8)
+    for stem in "abc":
+        labels = np.where((bands == 1) & (stem == "b"), 2, bands).astype(np.uint8)
+        labels[:5] = 9
+        write_image(folder / "images" / f"{stem}.png", np.eye(3, dtype=np.uint8)[bands] * 255)
+        write_image(folder / "labels" / f"{stem}.png", labels)
+    (folder / "val.txt").write_text("a\nb\n")
+    return folder
+
+
+def test_labels_are_measured_by_class(scenes: Path, tmp_path: Path, capsys):
+    (scenes / "classes.txt").write_text("rose\nfern\nsea\n")
+    report, pictures = tmp_path / "r.json", tmp_path / "sheets"
+    code = evaluate(
+        *("--data", scenes, "--list", "val.txt", "--ignore", "9", "--flip"),
+        *("--model", COLOURS, "--report", report, "--pictures", pictures),
+    )
+    assert code == 0
+    got = json.loads(report.read_text())
+    pixels = 35 * 16
+    assert got["images"] == 2
+    assert got["confusion"] == [
+        [2 * pixels, 0, 0],
+        [0, pixels, 0],
+        [0, pixels, 4 * pixels],
+    ]
+    assert got["per_class_iou"] == {"rose": 1, "fern": 0.5, "sea": pytest.approx(4 / 5)}
+    assert got["per_class_accuracy"] == {"rose": 1, "fern": 1, "sea": pytest.approx(4 / 5)}
+    assert got["miou"] == pytest.approx(2.3 / 3)
+    assert got["pixel_accuracy"] == pytest.approx(7 / 8)
+    assert got["mean_accuracy"] == pytest.approx(2.8 / 3)
+    assert got["dice"] == pytest.approx((1 + 2 / 3 + 8 / 9) / 3)
+    assert 0.5 < got["boundary_f"] < 1
+    assert [row["stem"] for row in got["per_image"]] == ["a", "b"]
+    assert got["prediction"]["flip"] is True
+    assert sorted(path.name for path in pictures.iterdir()) == [
+        "best.png",
+        "confusion.png",
+        "worst.png",
+    ]
+    shown = capsys.readouterr().out
+    assert all(word in shown for word in ("miou", "fern", "0.5000", str(report)))
+
+
+def test_names_and_what_is_ignored_come_from_the_weights(scenes: Path, tmp_path: Path, monkeypatch):
+    def load(_: str) -> Fake:
+        identity = lambda pixels: pixels / np.float32(255)  # noqa: E731
+        return Fake(identity, 3, {"ignore": [9], "classes": ["r", "g", "b"]})
+
+    monkeypatch.setattr("segjax.cli.evaluate.load_predictor", load)
+    flags = ("--data", scenes, "--report", tmp_path / "r.json")
+    assert evaluate(*flags) == 0
+    assert list(json.loads((tmp_path / "r.json").read_text())["per_class_iou"]) == ["r", "g", "b"]
+    assert evaluate(*flags, "--names", "x", "y", "z", "--window", "16", "32") == 0
+    got = json.loads((tmp_path / "r.json").read_text())
+    assert list(got["per_class_iou"]) == ["x", "y", "z"]
+    assert got["prediction"]["window"] == [16, 32]
+    assert got["pixel_accuracy"] == pytest.approx(11 / 12)
+
+
+def test_one_class_is_measured_by_labels_of_two(scenes: Path, tmp_path: Path, monkeypatch):
+    load = lambda _: Fake(lambda pixels: pixels[..., 2] / np.float32(255))  # noqa: E731
+    monkeypatch.setattr("segjax.cli.evaluate.load_predictor", load)
+    for stem in "abc":
+        labels = read_mask(scenes / "labels" / f"{stem}.png")
+        write_image(scenes / "labels" / f"{stem}.png", (labels == 2).astype(np.uint8))
+    assert evaluate("--data", scenes, "--report", tmp_path / "r.json") == 0
+    got = json.loads((tmp_path / "r.json").read_text())
+    assert list(got["per_class_iou"]) == ["class 0", "class 1"]
+    # The labels of the upper 5 rows were 9, so are 0 now; of `b` 16 columns more are 1.
+    right, missed, extra = 35 * 32 * 3, 35 * 16, 5 * 32 * 3
+    room = 40 * 64 * 3 - right - missed - extra
+    assert got["confusion"] == [[room, extra], [missed, right]]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "flags", "words"),
+    [
+        (None, [], "holds the label 9"),
+        (None, ["--ignore", "9", "--names", "a", "b"], "names 2 classes"),
+        (_remove("labels/b.png"), [], "no file for the stem 'b'"),
+        (_write("labels/b.png", b"text"), ["--ignore", "9"], "b.png is no PNG"),
+        (
+            _write_image("labels/b.png", np.zeros((16, 17), np.uint8)),
+            ["--ignore", "9"],
+            "is 17x16, its picture 64x40",
+        ),
+        (
+            lambda data: [
+                write_image(data / "labels" / f"{stem}.png", np.full((40, 64), 9, np.uint8))
+                for stem in "ab"
+            ],
+            ["--ignore", "9"],
+            "all pixels of 2 pictures are ignored",
+        ),
+        (lambda data: (data / "labels").rename(data / "masks"), [], "has no labels/"),
+        (None, ["--scales", "0.5"], "has one size of input"),
+    ],
+)
+def test_bad_labels_are_one_line_and_no_report(
+    scenes: Path, tmp_path: Path, capsys, spoil: Callable[[Path], object] | None, flags, words: str
+):
+    if spoil:
+        spoil(scenes)
+    arguments = ("--data", scenes, "--list", "val.txt", "--model", COLOURS, *flags)
+    assert evaluate(*arguments, "--report", tmp_path / "r.json") == 2
+    assert_one_line(capsys.readouterr().err, words)
+    assert not (tmp_path / "r.json").exists()
 
 
 def assert_one_line(err: str, words: str) -> None:

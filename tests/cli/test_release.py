@@ -83,3 +83,24 @@ def test_a_broken_report_is_one_line(run: Path, tmp_path: Path, capsys: pytest.C
     assert release(run, tmp_path / "out", "--report", str(broken)) == 2
     assert "cannot be read as JSON" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_run_on_labels_has_a_card_of_their_figures(run: Path, tmp_path: Path):
+    labels = tmp_path / "run"
+    labels.mkdir()
+    for name in ("tiny.safetensors", "config.json", "about.md"):
+        (labels / name).write_bytes((run / name).read_bytes())
+    lines = [
+        {"step": 20, "loss": 0.9, "step_ms": 500.0, "images_per_s": 8.0},
+        {"step": 20, "val": {"miou": 0.41, "pixel_accuracy": 0.8}},
+    ]
+    (labels / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    figures = {"miou": 0.4, "pixel_accuracy": 0.8, "mean_accuracy": 0.5, "dice": 0.55}
+    report = labels / "test.json"
+    origin = {"model": "tiny.safetensors", "lists": ["test.txt"], "images": 233}
+    write_json(report, origin | figures | {"boundary_f": 0.3})
+    assert release(labels, tmp_path / "out", "--report", str(report)) == 0
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "| pictures seen | miou | pixel_accuracy |" in card
+    assert "| 80 | 0.4100 | 0.8000 |" in card
+    assert "| tiny | test.txt | 233 | 0.400 | 0.800 | 0.500 | 0.550 | 0.300 |" in card

@@ -137,7 +137,16 @@ def test_a_typo_fails_and_is_named(capsys: pytest.CaptureFixture[str]) -> None:
         (["--config", "gone.py"], "gone.py does not exist; --config names a Python file"),
         (["--config", "text.txt"], "text.txt is not a Python file; --config names one"),
         (["--config", "broken.py"], "broken.py fails: NameError: name 'nothing' is not defined"),
-        (["--config", "typo.py"], "typo.py fails: TypeError: .*'stepz'"),
+        (
+            ["--config", "typo.py"],
+            r"typo.py fails: TypeError: .*'stepz' \(did you mean 'steps'\?\); mend it",
+        ),
+        (
+            ["--config", "deep.py"],
+            r"deep.py fails: TypeError: .*'wheight_decay' \(did you mean 'weight_decay'\?\)",
+        ),
+        (["--processes", "2"], "got --processes or --process alone; .* and --distributed where"),
+        (["--process", "one"], "--process is 'one'; it is a whole number from 0"),
         (["--config", "empty.py"], "empty.py has no `config = TrainConfig"),
     ],
 )
@@ -148,6 +157,7 @@ def test_a_config_file_that_is_none(
         "text.txt": "",
         "broken.py": "nothing",
         "typo.py": "from segjax.config import TrainConfig\nTrainConfig(stepz=3)",
+        "deep.py": "from segjax import config\nconfig.OptimizerConfig(wheight_decay=3)",
         "empty.py": "config = 3",
     }
     for name, text in texts.items():

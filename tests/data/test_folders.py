@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from segjax.data import IGNORE
+from segjax.data.classes import read_classes
 from segjax.data.folders import open_folder, read_list
 from segjax.data.synthetic import write_folder
 from segjax.errors import SegjaxError
@@ -29,6 +31,29 @@ def test_items_are_the_files_in_the_lists_order(root: Path, tmp_path: Path):
         assert item["image"].shape == (33, 45, 3) and item["image"].dtype == np.uint8
         np.testing.assert_array_equal(item["image"], read_image(root / "images" / f"{stem}.jpg"))
         np.testing.assert_array_equal(item["mask"], read_mask(root / "masks" / f"{stem}.png"))
+
+
+def test_labels_are_read_by_their_classes(root: Path, tmp_path: Path):
+    (root / "classes.txt").write_text("room\nperson 0 0 255\nvoid 9 9 9\n")
+    colours = np.array([[0, 0, 0], [0, 0, 255], [9, 9, 9]], np.uint8)
+    ids = np.arange(33 * 45, dtype=np.int64).reshape(33, 45) % 2 + 1
+    (root / "few.txt").write_text("p00001\n")
+    write_image(root / "labels" / "p00001.png", colours[ids])
+    classes = read_classes(root, 2, ignore=(2,))
+    cache = tmp_path / "cache"
+    item = open_folder(root, ("few.txt",), classes=classes, cache=cache)[0]
+    np.testing.assert_array_equal(item["mask"], np.where(ids == 2, IGNORE, ids))
+    # Read otherwise they are prepared anew.
+    other = read_classes(root, 3)
+    item = open_folder(root, ("few.txt",), classes=other, cache=cache)[0]
+    np.testing.assert_array_equal(item["mask"], ids)
+
+
+def test_a_label_of_no_class_is_one_clear_line(root: Path, tmp_path: Path):
+    (root / "few.txt").write_text("p00001\n")
+    write_image(root / "labels" / "p00001.png", np.full((33, 45), 9, np.uint8))
+    with pytest.raises(SegjaxError, match=r"labels/p00001\.png holds the label 9;"):
+        open_folder(root, ("few.txt",), classes=read_classes(root, 2), cache=tmp_path / "cache")
 
 
 def test_several_lists_mean_their_intersection(root: Path, tmp_path: Path):
@@ -71,6 +96,8 @@ def run_python(code: str, *arguments: str) -> str:
 def test_tensorflow_is_never_imported(root: Path, tmp_path: Path):
     code = """
 import sys
+from segjax.data import IGNORE
+from segjax.data.classes import read_classes
 from segjax.data.folders import open_folder
 source = open_folder(sys.argv[1], cache=sys.argv[2])
 assert source[0]["mask"].shape == (33, 45)
@@ -83,7 +110,7 @@ print("tensorflow" in sys.modules)
 def test_tfds_grain_and_jax_are_imported_only_when_used():
     code = """
 import sys
-import segjax.data.folders, segjax.data.linter, segjax.data.synthetic, segjax.data.transforms
+import segjax.data.folders, segjax.data.linter, segjax.data.synthetic, segjax.data.webcam
 print([name for name in ("tensorflow_datasets", "grain", "jax", "flax") if name in sys.modules])
 """
     assert run_python(code) == "[]\n"

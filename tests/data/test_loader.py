@@ -1,15 +1,17 @@
 """Batches are a function of the seed and the step alone."""
 
 import itertools
+import multiprocessing
 from collections import Counter
 
 import numpy as np
 import pytest
 
-from segjax.data import Item
+from segjax.data import IGNORE, Item
 from segjax.data.loader import train_batches
+from segjax.data.scene import SceneAugmentation
 from segjax.data.synthetic import SyntheticPeople
-from segjax.data.transforms import Augmentation
+from segjax.data.webcam import Augmentation
 
 BUCKETS = (((32, 48), 0.6), ((48, 32), 0.4))
 PEOPLE = SyntheticPeople(10, size=(36, 48))
@@ -106,6 +108,48 @@ def test_bucket_weights_say_how_often_a_size_is_used():
     assert set(counts) == {(16, 16), (16, 32)}
 
 
+def test_workers_give_the_batches_of_threads_and_end_when_closed():
+    weights = [3.0 if index % 3 else 1.0 for index in range(10)]
+    options = {"weights": weights, "start_step": 3, "threads": 1}
+    threads, workers = people(**options), people(**options, workers=2, prefetch=2)
+    before = set(multiprocessing.active_children())
+    for _ in range(4):
+        assert_same(next(threads), next(workers))
+    started = set(multiprocessing.active_children()) - before
+    assert len(started) == 2
+    workers.close()
+    assert not started & set(multiprocessing.active_children())
+
+
+@pytest.mark.parametrize("count", [2, 3, 6])
+def test_processes_share_the_batches_of_one(count):
+    options = {"batch_size": 6, "start_step": 2}
+    whole = itertools.islice(people(**options), 3)
+    shares = [people(**options, process_index=i, process_count=count) for i in range(count)]
+    for batch, *parts in zip(whole, *shares, strict=False):
+        joined = {key: np.concatenate([part[key] for part in parts]) for key in batch}
+        assert_same(joined, batch)
+
+
+def test_labels_reach_the_batch_as_they_are():
+    class Labelled(Numbered):
+        def __getitem__(self, index: int, /) -> Item:
+            stripes = np.array([0, 7, IGNORE], np.uint8)[np.arange(20 * 30).reshape(20, 30) % 3]
+            return {"image": np.zeros((20, 30, 3), np.uint8), "mask": stripes}
+
+    for augmentation in (None, SceneAugmentation()):
+        batches = train_batches(
+            Labelled(3),
+            batch_size=2,
+            buckets=BUCKETS,
+            seed=0,
+            augmentation=augmentation,
+            classes=11,
+        )
+        for batch in itertools.islice(batches, 3):
+            assert set(np.unique(batch["mask"])) == {0, 7, IGNORE}
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -113,6 +157,9 @@ def test_bucket_weights_say_how_often_a_size_is_used():
         ({"buckets": ()}, "0 buckets"),
         ({"weights": [1.0]}, "one each for 10 pictures"),
         ({"weights": [0.0] * 10}, "some above 0"),
+        ({"classes": 2}, "2 classes with the augmentation for webcams"),
+        ({"process_count": 2}, "batches of 3 for process 0 of 2; they must divide"),
+        ({"process_index": 3, "process_count": 3}, "process 3 of 3; .* count from 0"),
     ],
 )
 def test_what_cannot_make_batches_is_an_error(changes, words):

@@ -1,4 +1,6 @@
-"""Golden values worked by hand, and properties that hold for every mask."""
+"""Golden values worked by hand, properties that hold for every mask, and a library's figures."""
+
+from typing import Any
 
 import numpy as np
 import pytest
@@ -6,7 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from segjax.evaluation.metrics import boundary_f, flip_rate, iou, mad, overlap
+from segjax.evaluation.metrics import (
+    boundary_f,
+    confusion_matrix,
+    flip_rate,
+    iou,
+    label_boundary_f,
+    label_figures,
+    mad,
+    overlap,
+)
 
 # Truth: the right half of a 4x4 picture. Prediction: the upper half of that.
 TRUE = np.array([[0, 0, 255, 255]] * 4, np.uint8)
@@ -151,3 +162,141 @@ def test_a_hard_mask_has_the_share_of_wrong_pixels_as_mad(masks: tuple[np.ndarra
 def test_more_tolerance_never_hurts(masks: tuple[np.ndarray, np.ndarray]):
     found, wanted = alpha_of(masks[0]), mask_of(masks[1])
     assert boundary_f(found, wanted, 0.1) <= boundary_f(found, wanted, 0.3) + 1e-12
+
+
+# --- labels -----------------------------------------------------------------------------------
+
+IGNORED = 255
+# Truth and prediction of three classes; one pixel is ignored.
+LABELS = np.array([[0, 0, 1, 1], [0, 0, 1, IGNORED]], np.uint8)
+GUESS = np.array([[0, 1, 1, 1], [0, 0, 0, 2]], np.uint8)
+
+
+def label_pair(rng: np.random.Generator, classes: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """A prediction, half of it right, and its truth, of which a fifth is ignored."""
+    true = rng.integers(classes, size=(size, 3), dtype=np.uint8)
+    guess = rng.integers(classes, size=true.shape, dtype=np.uint8)
+    found = np.where(rng.uniform(size=true.shape) < 0.5, true, guess)
+    return found, np.where(rng.uniform(size=true.shape) < 0.2, IGNORED, true).astype(np.uint8)
+
+
+def test_confusion_by_hand():
+    confusion = confusion_matrix(GUESS, LABELS, 3)
+    assert confusion.dtype == np.int64
+    assert confusion.tolist() == [[3, 1, 0], [1, 2, 0], [0, 0, 0]]
+
+
+def test_figures_of_labels_by_hand():
+    figures = label_figures(np.array([[3, 1, 0], [1, 2, 0], [0, 0, 0]]))
+    assert figures["per_class_iou"] == [pytest.approx(3 / 5), pytest.approx(2 / 4), None]
+    assert figures["per_class_accuracy"] == [pytest.approx(3 / 4), pytest.approx(2 / 3), None]
+    assert figures["miou"] == pytest.approx((3 / 5 + 2 / 4) / 2)
+    assert figures["pixel_accuracy"] == pytest.approx(5 / 7)
+    assert figures["mean_accuracy"] == pytest.approx((3 / 4 + 2 / 3) / 2)
+    assert figures["dice"] == pytest.approx((6 / 8 + 4 / 6) / 2)
+
+
+def test_a_class_that_was_found_where_none_is_counts_in_miou_and_not_in_accuracy():
+    figures = label_figures(np.array([[3, 1], [0, 0]]))
+    assert figures["per_class_iou"] == [0.75, 0]
+    assert figures["per_class_accuracy"] == [0.75, None]
+    assert (figures["miou"], figures["mean_accuracy"]) == (0.375, 0.75)
+
+
+@pytest.mark.parametrize(("classes", "size"), [(2, 1), (3, 41), (11, 500), (150, 2000)])
+def test_labels_agree_with_scikit_learn(classes: int, size: int):
+    """Of random labels with ignored pixels, in float64, to 1e-6."""
+    from sklearn import metrics as peer
+
+    found, true = label_pair(np.random.default_rng(size), classes, size)
+    kept = (true != IGNORED).ravel()
+    pair = true.ravel()[kept], found.ravel()[kept]
+    confusion = confusion_matrix(found, true, classes)
+    figures = label_figures(confusion)
+    every = range(classes)
+    np.testing.assert_array_equal(confusion, peer.confusion_matrix(*pair, labels=every))
+    there, seen = np.isin(every, pair[0]), np.isin(every, pair)
+    each: Any = {"labels": every, "average": None, "zero_division": 0}
+    ious, recalls = peer.jaccard_score(*pair, **each), peer.recall_score(*pair, **each)
+    expected = {
+        "per_class_iou": np.where(seen, ious, np.nan),
+        "per_class_accuracy": np.where(there, recalls, np.nan),
+        "miou": np.mean(np.asarray(ious)[seen]),
+        "mean_accuracy": np.mean(np.asarray(recalls)[there]),
+        "pixel_accuracy": peer.accuracy_score(*pair),
+        "dice": peer.f1_score(*pair, labels=np.flatnonzero(seen), average="macro"),
+    }
+    assert figures.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_allclose(np.asarray(figures[name], float), value, rtol=1e-6, atol=1e-12)
+
+
+def test_labels_that_are_no_class_are_named():
+    with pytest.raises(ValueError, match="label 2 in the prediction; labels are 0 to 1"):
+        confusion_matrix(np.full((1, 2), 2, np.uint8), np.zeros((1, 2), np.uint8), 2)
+    with pytest.raises(ValueError, match="label 11 in the truth"):
+        confusion_matrix(np.zeros((1, 2), np.uint8), np.array([[0, 11]], np.uint8), 11)
+    with pytest.raises(ValueError, match=r"prediction of int64\[1, 2\]"):
+        confusion_matrix(np.zeros((1, 2), int), np.zeros((1, 2), np.uint8), 2)
+    with pytest.raises(ValueError, match="no pixels"):
+        label_figures(confusion_matrix(GUESS, np.full_like(LABELS, IGNORED), 3))
+
+
+def test_the_boundary_of_labels_by_hand():
+    # Three bands; in the prediction the first edge lies 2 pixels farther right. With a tolerance
+    # of 1.5 pixels the first band finds nothing of its boundary, the last all, the middle one edge
+    # of two: precision and recall 1/2.
+    true = np.repeat([[0] * 8 + [1] * 8 + [2] * 8], 7, axis=0).astype(np.uint8)
+    found = np.repeat([[0] * 10 + [1] * 6 + [2] * 8], 7, axis=0).astype(np.uint8)
+    tolerance = 1.5 / np.hypot(*true.shape)
+    assert label_boundary_f(found, true, tolerance=tolerance) == pytest.approx((0 + 0.5 + 1) / 3)
+
+
+def test_no_boundary_runs_along_what_is_ignored():
+    # Without its ignored column the truth is one class alone.
+    true = np.array([[0, 0, IGNORED]] * 3, np.uint8)
+    assert label_boundary_f(np.array([[0, 0, 1]] * 3, np.uint8), true) == 1
+    assert label_boundary_f(np.array([[0, 1, 1]] * 3, np.uint8), true) == 0
+    assert label_boundary_f(true, np.full_like(true, IGNORED)) is None
+
+
+LABELLED = st.tuples(st.integers(1, 9), st.integers(1, 9)).flatmap(
+    lambda shape: st.tuples(
+        arrays(np.uint8, shape, elements=st.integers(0, 3)),
+        arrays(np.uint8, shape, elements=st.sampled_from([0, 1, 2, 3, IGNORED])),
+    )
+)
+
+
+@given(LABELLED)
+def test_what_is_predicted_on_ignored_pixels_changes_nothing(pair):
+    found, true = pair
+    other = np.where(true == IGNORED, 3 - found, found)
+    np.testing.assert_array_equal(
+        confusion_matrix(found, true, 4), confusion_matrix(other, true, 4)
+    )
+    assert label_boundary_f(found, true) == label_boundary_f(other, true)
+
+
+@given(LABELLED)
+def test_figures_of_labels_are_shares_and_the_truth_itself_is_perfect(pair):
+    found, true = pair
+    if (true == IGNORED).all():
+        return
+    figures = label_figures(confusion_matrix(found, true, 4))
+    perfect = label_figures(confusion_matrix(np.minimum(true, 3), true, 4))
+    for name in ("miou", "pixel_accuracy", "mean_accuracy", "dice"):
+        assert 0 <= figures[name] <= 1
+        assert perfect[name] == 1
+    assert figures["miou"] <= figures["dice"]
+    boundary = label_boundary_f(found, true)
+    assert boundary is not None and 0 <= boundary <= 1
+    assert label_boundary_f(true, true) == 1
+
+
+@given(MASKS)
+def test_two_classes_are_a_mask_and_its_room(masks: tuple[np.ndarray, np.ndarray]):
+    found, wanted = masks
+    confusion = confusion_matrix(found.astype(np.uint8), wanted.astype(np.uint8), 2)
+    person = label_figures(confusion)["per_class_iou"][1]
+    assert (1 if person is None else person) == pytest.approx(score(person_iou, found, wanted))

@@ -1,7 +1,8 @@
 """ONNX networks of one multiplication, written byte by byte: no exporter is needed to test.
 
-`python tests/evaluation/tiny_onnx.py` makes tests/evaluation/mean.onnx anew: float [1, 16, 32, 3]
-to its mean over colours, [1, 16, 32, 1], which serves as a probability.
+`python tests/evaluation/tiny_onnx.py` makes those beside it anew: mean.onnx takes float
+[1, 16, 32, 3] to its mean over colours, [1, 16, 32, 1], which serves as a probability; colours.onnx
+[1, 40, 64, 3] to 9 times the same, the logits of three classes.
 """
 
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 MEAN = Path(__file__).with_name("mean.onnx")
+COLOURS = Path(__file__).with_name("colours.onnx")
 
 
 def _varint(value: int) -> bytes:
@@ -55,5 +57,11 @@ def mean() -> bytes:
     return network("MatMul", weights, (1, 16, 32, 3), (1, 16, 32, 1))
 
 
+def colours() -> bytes:
+    """A network [1, 40, 64, 3] → [1, 40, 64, 3]: 9 times the picture."""
+    return network("MatMul", 9 * np.eye(3, dtype=np.float32), (1, 40, 64, 3), (1, 40, 64, 3))
+
+
 if __name__ == "__main__":
     MEAN.write_bytes(mean())
+    COLOURS.write_bytes(colours())

@@ -3,17 +3,23 @@
 python small_run.py WORKDIR CACHE [STEP]    STEP: killed while it writes that checkpoint
 """
 
+import dataclasses
 import os
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import jax
+import numpy as np
 
 from segjax.compilation import use_cache
 from segjax.config import Bucket, DataConfig, ModelConfig, OptimizerConfig, TrainConfig
+from segjax.data import IGNORE, Item
 from segjax.data.synthetic import SyntheticPeople
 from segjax.training.loop import train
+
+Change = dict[str, Any]
 
 CONFIG = TrainConfig(
     name="small",
@@ -38,6 +44,38 @@ CONFIG = TrainConfig(
 )
 TRAIN = SyntheticPeople(10, size=(48, 64))
 VAL = SyntheticPeople(3, size=(48, 64), seed=1)
+
+
+def changed(change: Change, config: TrainConfig = CONFIG) -> TrainConfig:
+    """A config with other values at dotted names."""
+    for name, value in change.items():
+        first, _, rest = name.partition(".")
+        if rest:
+            value = dataclasses.replace(getattr(config, first), **{rest: value})
+        config = dataclasses.replace(config, **{first: value})
+    return config
+
+
+class Boxes:
+    """Grey pictures with a red and a green box in noise; labels 0, 1, 2, and a frame of IGNORE."""
+
+    def __init__(self, count: int, seed: int = 0):
+        self.count, self.seed = count, seed
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int, /) -> Item:
+        rng = np.random.default_rng((self.seed, index))
+        image = rng.integers(60, 120, (32, 48, 3)).astype(np.uint8)
+        mask = np.zeros((32, 48), np.uint8)
+        for label in (1, 2):
+            top, left = rng.integers(2, 14), rng.integers(2, 20)
+            box = np.s_[top : top + 14, left : left + 18]
+            image[box], mask[box] = 60, label
+            image[box][..., label - 1] = 220
+        mask[:2] = mask[-2:] = IGNORE
+        return {"image": image, "mask": mask}
 
 
 def compile_little(cache: Path) -> None:

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segjax.data import Item, transforms
+from segjax.data import Item, camera, views, webcam
 from segjax.data.synthetic import SyntheticPeople
-from segjax.data.transforms import Augmentation
+from segjax.data.webcam import Augmentation
 
 OFF = Augmentation(
     whole=0,
@@ -62,7 +62,7 @@ def draw_nothing():
 @given(picture_sizes, odd_sizes, seeds)
 def test_a_mask_painted_as_the_picture_stays_the_mask(picture, size, seed):
     mask = blob(picture)
-    image, moved = transforms.augment(
+    image, moved = webcam.augment(
         np.random.default_rng(seed), grey(mask), mask, size, GEOMETRY, draw_nothing
     )
     assert image.shape == (*size, 3) and moved.shape == size
@@ -75,7 +75,7 @@ def test_a_mask_painted_as_the_picture_stays_the_mask(picture, size, seed):
 def test_a_swapped_person_stays_under_their_mask(size, seed):
     mask = blob(size)
     room = np.full((*size, 3), 60, np.uint8)
-    image, moved = transforms.swap_room(np.random.default_rng(seed), grey(mask), mask, room, OFF)
+    image, moved = webcam.swap_room(np.random.default_rng(seed), grey(mask), mask, room, OFF)
     assert (image[moved == 255] == 255).all()
     assert (image[moved == 0] == 60).all()
     assert (moved <= mask).all()
@@ -90,7 +90,7 @@ def test_everything_at_once_is_a_function_of_the_generator(size, seed):
     for _ in range(2):
         rng = np.random.default_rng(seed)
         draw = lambda rng=rng: PEOPLE[int(rng.integers(len(PEOPLE)))]  # noqa: E731
-        results.append(transforms.augment(rng, item["image"], item["mask"], size, ALWAYS, draw))
+        results.append(webcam.augment(rng, item["image"], item["mask"], size, ALWAYS, draw))
     (image, mask), (again, mask_again) = results
     assert image.shape == (*size, 3) and image.dtype == np.uint8
     assert mask.shape == size and mask.dtype == np.uint8
@@ -103,11 +103,11 @@ def test_everything_at_once_is_a_function_of_the_generator(size, seed):
 @pytest.mark.parametrize(
     "change",
     [
-        lambda rng, image, mask: transforms.change_light(rng, image, mask, Augmentation()),
-        lambda rng, image, mask: transforms.change_colour(rng, image, mask, Augmentation()),
-        transforms.blur,
-        transforms.add_noise,
-        transforms.compress,
+        lambda rng, image, mask: camera.change_light(rng, image, mask, Augmentation()),
+        lambda rng, image, mask: camera.change_colour(rng, image, mask, Augmentation()),
+        camera.blur,
+        camera.add_noise,
+        camera.compress,
     ],
     ids=["light", "colour", "blur", "noise", "jpeg"],
 )
@@ -130,7 +130,7 @@ def test_the_camera_changes_the_picture_alone(change, size):
 def test_strengths_of_zero_change_nothing():
     levels = np.arange(256, dtype=np.uint8).reshape(16, 16)
     image = np.stack([levels, levels.T, levels[::-1]], axis=-1)
-    result, mask = transforms.augment(
+    result, mask = webcam.augment(
         np.random.default_rng(0), image, levels, (16, 16), OFF, draw_nothing
     )
     np.testing.assert_array_equal(result, image)
@@ -141,7 +141,7 @@ def test_mirrored_is_exactly_mirrored():
     image = PEOPLE[0]["image"]
     mask = PEOPLE[0]["mask"]
     strengths = dataclasses.replace(OFF, flip=1)
-    result, moved = transforms.augment(
+    result, moved = webcam.augment(
         np.random.default_rng(0), image, mask, mask.shape, strengths, draw_nothing
     )
     np.testing.assert_array_equal(result, image[:, ::-1])
@@ -152,7 +152,7 @@ def test_grey_stays_grey_whatever_the_hue():
     image = np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(3, axis=2)
     strengths = dataclasses.replace(OFF, saturation=0.5, hue=30)
     for seed in range(5):
-        result, _ = transforms.change_colour(
+        result, _ = camera.change_colour(
             np.random.default_rng(seed), image, image[..., 0], strengths
         )
         assert np.abs(result.astype(int) - image).max() <= 1
@@ -161,7 +161,7 @@ def test_grey_stays_grey_whatever_the_hue():
 @settings(max_examples=60, deadline=None)
 @given(picture_sizes, odd_sizes, seeds)
 def test_views_lie_in_the_picture_and_do_not_squash(picture, size, seed):
-    view = transforms.choose_view(np.random.default_rng(seed), blob(picture), size, GEOMETRY)
+    view = webcam.choose_view(np.random.default_rng(seed), blob(picture), size, GEOMETRY)
     height, width = picture
     assert view.x - view.width / 2 >= -1e-6 and view.x + view.width / 2 <= width + 1e-6
     assert view.y - view.height / 2 >= -1e-6 and view.y + view.height / 2 <= height + 1e-6
@@ -174,9 +174,9 @@ def test_a_standing_person_becomes_a_webcam_view():
     cv2.rectangle(mask, (65, 54), (115, 260), 255, -1)
     for seed in range(30):
         rng = np.random.default_rng(seed)
-        view = transforms.choose_portrait(rng, mask, 16 / 9, (144, 256))
+        view = webcam.choose_portrait(rng, mask, 16 / 9, (144, 256))
         assert view is not None
-        _, shown = transforms.warp(rng, grey(mask), mask, view, (144, 256), OFF)
+        _, shown = webcam.warp(rng, grey(mask), mask, view, (144, 256), OFF)
         assert shown[-1].any(), "the person leaves through the bottom edge"
         assert view.y - view.height / 2 < 40, "the head is in the picture"
         assert (mask[int(view.y + view.height / 2) :] == 255).any(), "the legs are not"
@@ -184,7 +184,7 @@ def test_a_standing_person_becomes_a_webcam_view():
 
 def test_nobody_has_no_portrait():
     rng = np.random.default_rng(0)
-    assert transforms.choose_portrait(rng, np.zeros((40, 60), np.uint8), 1.5, (40, 60)) is None
+    assert webcam.choose_portrait(rng, np.zeros((40, 60), np.uint8), 1.5, (40, 60)) is None
 
 
 def other_room(rng: np.random.Generator) -> Item:
@@ -199,7 +199,7 @@ def other_room(rng: np.random.Generator) -> Item:
 def test_other_rooms_show_none_of_their_own_people(size):
     rng = np.random.default_rng(1)
     for _ in range(20):
-        room = transforms.find_room(rng, lambda: other_room(rng), size)
+        room = webcam.find_room(rng, lambda: other_room(rng), size)
         assert room.shape == (*size, 3)
         assert room[..., 0].max() == 0
         assert room[..., 2].min() > 150, "painted over with the room around"
@@ -210,15 +210,15 @@ def test_a_picture_full_of_people_is_painted_over():
         "image": np.full((20, 20, 3), (255, 0, 0), np.uint8),
         "mask": np.full((20, 20), 255, np.uint8),
     }
-    room = transforms.find_room(np.random.default_rng(0), lambda: everyone, (16, 16))
+    room = webcam.find_room(np.random.default_rng(0), lambda: everyone, (16, 16))
     assert (room != (255, 0, 0)).any(axis=-1).all()
 
 
 def test_a_swapped_person_keeps_their_pixels():
     rng = np.random.default_rng(4)
     for item in (PEOPLE[index] for index in range(len(PEOPLE))):
-        room = transforms.find_room(rng, lambda: other_room(rng), item["mask"].shape)
-        image, mask = transforms.swap_room(rng, item["image"], item["mask"], room, Augmentation())
+        room = webcam.find_room(rng, lambda: other_room(rng), item["mask"].shape)
+        image, mask = webcam.swap_room(rng, item["image"], item["mask"], room, Augmentation())
         np.testing.assert_array_equal(image[mask == 255], item["image"][mask == 255])
 
 
@@ -232,7 +232,7 @@ def test_a_swapped_person_brings_no_halo():
     pasted = (red_on_white * alpha)[edge, 1]
     assert pasted.mean() > 20, "the old room shines through when the edge is pasted as it is"
     for seed in range(6):
-        image, _ = transforms.swap_room(np.random.default_rng(seed), red_on_white, mask, black, OFF)
+        image, _ = webcam.swap_room(np.random.default_rng(seed), red_on_white, mask, black, OFF)
         assert image[edge, 1].mean() < pasted.mean() / 20
         assert image[..., 1].max() < pasted.max() / 3
 
@@ -241,7 +241,7 @@ def test_empty_rooms_have_an_empty_mask():
     rng = np.random.default_rng(0)
     item = PEOPLE[0]
     strengths = dataclasses.replace(OFF, empty=1)
-    image, mask = transforms.augment(
+    image, mask = webcam.augment(
         rng, item["image"], item["mask"], (32, 48), strengths, lambda: other_room(rng)
     )
     assert not mask.any()
@@ -251,7 +251,7 @@ def test_empty_rooms_have_an_empty_mask():
 @pytest.mark.parametrize("size", [(48, 64), (13, 7), (1, 1), (97, 101)])
 def test_resize_to_gives_the_whole_picture(size):
     mask = blob((48, 64))
-    image, small = transforms.resize_to(grey(mask), mask, size)
+    image, small = views.resize_to(grey(mask), mask, size)
     assert image.shape == (*size, 3) and small.shape == size
     assert np.abs(image.astype(int) - small[..., None]).max() <= 1
     assert abs(small.mean() - mask.mean()) < 6
@@ -260,8 +260,6 @@ def test_resize_to_gives_the_whole_picture(size):
 def test_shrinking_averages_rather_than_skips():
     stripes = np.zeros((240, 320), np.uint8)
     stripes[:, ::2] = 255
-    view = transforms.largest_view(stripes.shape, 4 / 3)
-    _, small = transforms.warp(
-        np.random.default_rng(0), grey(stripes), stripes, view, (60, 80), OFF
-    )
+    view = views.largest_view(stripes.shape, 4 / 3)
+    _, small = webcam.warp(np.random.default_rng(0), grey(stripes), stripes, view, (60, 80), OFF)
     assert small.min() > 120 and small.max() < 135
