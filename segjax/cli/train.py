@@ -101,7 +101,7 @@ def _meant(error: Exception) -> str:
 def main(options: Options) -> None:
     """Lints the data, then trains."""
     try:
-        from segjax.data.folders import read_list
+        from segjax.data.folders import draw_weights
         from segjax.data.opening import find_data
         from segjax.training import devices
         from segjax.training.loop import train
@@ -127,10 +127,7 @@ def main(options: Options) -> None:
         if devices.first():
             found.check(data.train, data.val)
         source, val_source = found.open(data.train), found.open(data.val)
-    draws: list[float] | None = None
-    if data.favoured:
-        favoured = set(read_list(Path(data.root) / data.favoured))
-        draws = [data.favour if stem in favoured else 1.0 for stem in source.stems]
+    draws = draw_weights(data.root, source.stems, data.favoured, data.favour)
     say(_plan(config, len(source), options.workdir))
     path = train(config, options.workdir, source, val_source, draws)
     say(f"the best weights: {path}")

@@ -1,7 +1,17 @@
-"""What a video file says about its own length, which FFmpeg does not check."""
+"""Which video files are opened, and what they say about their own length."""
 
 from pathlib import Path
 from typing import BinaryIO
+
+PLAIN = (".mp4", ".mov", ".mkv", ".webm", ".avi")
+"""What the usual video files end in."""
+
+FILE_ALONE = {
+    "protocol_whitelist": "file",
+    "format_whitelist": "mov,mp4,matroska,webm,avi,mpegts,mpeg,flv,ogg,gif,asf,yuv4mpegpipe,ivf,mxf",
+}
+"""Options of FFmpeg for a file that holds its own pictures. It goes by a file's contents and not by
+its name: without these, a playlist called .mp4 makes it open other files, or the network."""
 
 _EBML = b"\x1a\x45\xdf\xa3"
 _SEGMENT = b"\x18\x53\x80\x67"

@@ -17,7 +17,7 @@ from av.video.stream import VideoStream
 from segjax.errors import SegjaxError
 from segjax.images import SMALLEST_SIDE
 from segjax.live import opening
-from segjax.live.containers import is_cut_short
+from segjax.live.containers import FILE_ALONE, is_cut_short
 from segjax.live.frames import Audio, Frame, Source
 
 _USUAL_RATE = 30.0
@@ -68,7 +68,7 @@ class VideoFile(Source):
                 f"{self.path} is cut short; a whole video is needed; copy or download it again"
             )
         try:
-            container = av.open(str(self.path))
+            container = av.open(f"file:{self.path.resolve()}", options=FILE_ALONE)
         except FFmpegError as error:
             raise SegjaxError(
                 f"{self.path} is not a video that can be read ({error.strerror}); "

@@ -222,7 +222,7 @@ def _create_model(config: TrainConfig) -> Segmenter:
         return model
     start = weights.load(config.init, trainable=True)
     for name, (theirs, ours) in differences(start.config, config.model).items():
-        if name != "seed":
+        if name not in ("seed", "area"):
             raise SegjaxError(
                 f"the weights {config.init} are of another network than the config's: {name} is "
                 f"{theirs}, not {ours}; --init needs the same network; take their config"
@@ -244,6 +244,7 @@ def _class_weights(config: TrainConfig, source: Source) -> np.ndarray | None:
 
 
 def _facts(config: TrainConfig, step: int, figures: dict[str, Any]) -> dict[str, Any]:
+    several = {"classes": list(config.data.names), "ignore": list(config.data.ignore)}
     return {
         "run": config.name,
         "step": step,
@@ -251,6 +252,7 @@ def _facts(config: TrainConfig, step: int, figures: dict[str, Any]) -> dict[str,
         "data": Path(config.data.root).name,
         "lists": list(config.data.train),
         "validation": {"lists": list(config.data.val), **figures},
+        **(several if config.model.classes > 1 else {}),
     }
 
 

@@ -191,3 +191,23 @@ def test_a_clip_gives_masks_at_full_size(expected):
         np.testing.assert_allclose(alpha, resized(composite.alpha, *SIZE), atol=1e-4)
     clip.reset()
     assert (clip(FRAMES[-1]) != alphas[-1]).any(), "the frames before count"
+
+
+def test_another_stream_shares_the_step_and_not_the_state(matting, expected):
+    matting.reset()
+    other = matting.another()
+    for index, frame in enumerate(FRAMES):
+        same(matting(frame, None, index), expected[index])
+        other(OTHER, None, index)
+
+
+def test_the_strength_of_the_blur_changes_without_a_compilation():
+    matting = Matting(released(), Effect("blur", strength=0.2))
+    weak = matting(FRAMES[0], None, 0)
+    matting.reset()
+    with jax.no_tracing(True):
+        matting.strength = 1.0
+        strong = matting(FRAMES[0], None, 0)
+    whole = Matting(released(), Effect("blur", strength=1.0))(FRAMES[0], None, 0)
+    alike(strong, whole)
+    assert np.ptp(strong.image[:20]) < np.ptp(weak.image[:20])

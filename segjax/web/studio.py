@@ -1,0 +1,162 @@
+"""What all viewers share: the step, the backgrounds, and how many the machine carries."""
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Protocol
+
+import numpy as np
+
+from segjax.errors import SegjaxError
+from segjax.live import guard
+from segjax.web.pictures import Make, Pictures
+from segjax.web.sizes import SIDES
+
+RATE = 30.0
+"""Frames a second that a viewer is reckoned with."""
+
+MOST_VIEWERS = 8
+
+MOST_SIZES = 12
+"""Sizes of frames that the step is compiled for: cameras have few shapes, and each costs memory."""
+
+EFFECTS = ("blur", "picture")
+"""All that a viewer can choose is one of the two: a colour is a picture of it."""
+
+
+class Matting(guard.Matting, Protocol):
+    """The step; `strength` of its blur may be changed between frames."""
+
+    strength: float
+
+
+MakeMatting = Callable[[str, str], Matting]
+"""(model, "blur" or "picture") → one for a new stream; streams share what was compiled."""
+
+
+class Studio:
+    """Everything but the viewers' own. May be used from any thread.
+
+    Args:
+      make_matting: see `MakeMatting`; it is called from a thread of its own.
+      models: the names that it knows, the usual one first.
+      backgrounds: name → what makes it.
+      device: what computes, for people.
+      place: the machine's name, for people.
+    """
+
+    def __init__(
+        self,
+        make_matting: MakeMatting,
+        models: Sequence[str],
+        backgrounds: Mapping[str, Make],
+        *,
+        device: str,
+        place: str,
+        say: Callable[[str], None] = print,
+    ) -> None:
+        self.models = tuple(models)
+        self.pictures = Pictures(backgrounds)
+        self.device = device
+        self.place = place
+        self.say = say
+        self.capacity = 1
+        """Viewers at once; measured when the step is ready."""
+        self._make_matting = make_matting
+        self._ready: set[tuple[str, str, int, int]] = set()
+        self._asked: set[tuple[str, int, int]] = set()
+        self._lock = threading.Lock()
+        self._worker = ThreadPoolExecutor(1, "prepare")
+        """Compiles, one after another, while frames go on."""
+
+    def in_turn(self, work: Callable[..., object], *arguments: object) -> Future:
+        """Does what takes long, after what was asked before."""
+        return self._worker.submit(work, *arguments)
+
+    def close(self) -> None:
+        self._worker.shutdown(wait=False, cancel_futures=True)
+
+    def matting(self, model: str, effect: str) -> Matting:
+        """One for a new stream.
+
+        Raises:
+          SegjaxError: there is no such model.
+        """
+        if model not in self.models:
+            raise SegjaxError(f"there is no model {model!r} here; choose {self.models[0]!r}")
+        return self._make_matting(model, effect)
+
+    def is_ready(self, model: str, effect: str, height: int, width: int) -> bool:
+        """Whether frames of this size need no compilation."""
+        return (model, effect, height, width) in self._ready
+
+    def prepare(self, model: str, effect: str, height: int, width: int) -> None:
+        """Compiles for a size, unless that was done.
+
+        Raises:
+          SegjaxError: the step was compiled for as many sizes as it may be.
+        """
+        if self.is_ready(model, effect, height, width):
+            return
+        with self._lock:
+            sizes = {size for *_, a, b in self._ready for size in [(a, b)]} | {(height, width)}
+            if len(sizes) > MOST_SIZES:
+                raise SegjaxError(
+                    f"the step was prepared for {MOST_SIZES} sizes of picture, the most it may "
+                    "be; start the server again for another camera"
+                )
+        self.matting(model, effect).prepare(height, width)
+        self._ready.add((model, effect, height, width))
+
+    def warm(self, model: str, height: int, width: int) -> None:
+        """Has the step compiled for a shape of picture, small sizes first, one after another."""
+        for rows, columns in sizes_like(height, width):
+            with self._lock:
+                if (model, rows, columns) in self._asked:
+                    continue
+                self._asked.add((model, rows, columns))
+            for effect in EFFECTS:
+                self.in_turn(self._try_to_prepare, model, effect, rows, columns)
+
+    def largest(self, model: str, height: int, width: int) -> int:
+        """How many of the sizes of this shape, from the smallest on, need no compilation."""
+        count = 0
+        for rows, columns in sizes_like(height, width):
+            if not all(self.is_ready(model, effect, rows, columns) for effect in EFFECTS):
+                break
+            count += 1
+        return count
+
+    def measure(self, height: int, width: int) -> None:
+        """Learns how many viewers the machine carries: those that the step leaves time for."""
+        matting = self.matting(self.models[0], "blur")
+        blank = np.zeros((height, width, 3), np.uint8)
+        took_s = []
+        for index in range(8):
+            started_s = time.perf_counter()
+            matting(blank, None, index)
+            took_s.append(time.perf_counter() - started_s)
+        self.capacity = carried(float(np.median(took_s)))
+
+    def _try_to_prepare(self, model: str, effect: str, height: int, width: int) -> None:
+        try:
+            self.prepare(model, effect, height, width)
+        except Exception as error:  # covered, with this very reason, when a frame of it comes
+            self.say(f"{model} is not ready for {width}x{height}: {error}")
+
+
+def carried(step_s: float) -> int:
+    """Viewers whose frames the step can compose, as much again left for coding and the rest."""
+    return max(1, min(MOST_VIEWERS, int(0.5 / (step_s * RATE))))
+
+
+def sizes_like(height: int, width: int) -> list[tuple[int, int]]:
+    """(height, width) of the sizes that are sent of a picture of this shape, small to large."""
+    return [scaled(height, width, side) for side in SIDES]
+
+
+def scaled(height: int, width: int, side: int) -> tuple[int, int]:
+    """Height and width with the long side `side` and even numbers, as the page reckons too."""
+    scale = side / max(height, width)
+    return max(16, 2 * round(height * scale / 2)), max(16, 2 * round(width * scale / 2))
