@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from types import ModuleType
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ["SEGJAX_SETTINGS"] = "off"
 
 import pytest
 

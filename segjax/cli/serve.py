@@ -1,22 +1,26 @@
 """`segjax serve`: the person stays, the room is replaced, live or from a file."""
 
+import inspect
 import os
 import re
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
 from rich.console import Console
 
+from segjax.cli import settings
 from segjax.errors import SegjaxError
 from segjax.files import write_json
 from segjax.live.backgrounds import Background, parse_background
 from segjax.live.cameras import list_cameras
+from segjax.live.controls import Controls, Views
 from segjax.live.loop import Loop, say
 from segjax.live.sinks import open_sink
 from segjax.live.sources import open_source
+from segjax.live.window import Window
 
 if TYPE_CHECKING:
     from segjax.live.guard import Matting
@@ -35,22 +39,28 @@ class Options:
     Examples:
       segjax serve                                             camera 0, blurred, in a window
       segjax serve --source list
+      segjax serve --background bookshelf --sink virtual-camera --sink window --save
       segjax serve --source "HD Pro Webcam" --background beach.jpg
       segjax serve --source talk.mp4 --background "#00b140" --sink talk_green.mp4
       segjax serve --source talk.mp4 --background transparent --sink talk.webm --sink frames/
       segjax serve --source sample --sink null --report report.json
+      segjax serve --source browser                            a page for the browser's own camera
     """
 
     source: Annotated[str, tyro.conf.arg(metavar="SRC")] = "0"
     """A camera by index or name, a video file, an image, a folder of images (a clip at 30 fps in
-    the order of their names), or `sample`, a built-in moving picture. `list` lists the cameras."""
+    the order of their names), an rtsp:// or http:// address, or `sample`, a built-in moving
+    picture. `list` lists the cameras.
+    `browser` serves a page: the browser's camera in, the picture back."""
     background: Annotated[str, tyro.conf.arg(metavar="BG")] = "blur"
     """`blur`, `blur:STRENGTH` (above 0, up to 1; `blur` is 0.5), `#rrggbb`, an image, a video
-    (looped), or `transparent`."""
+    (looped), `transparent`, or a room drawn for you: `studio`, `blinds`, `evening`, `bookshelf`,
+    `plaster`, `paper`, `dusk`, `brand` or `brand:#rrggbb`."""
     sinks: Annotated[
         tuple[str, ...], tyro.conf.arg(name="sink", metavar="SINK"), tyro.conf.UseAppendAction
     ] = ()
-    """`window` (the default), a video file (.mp4 .mov .mkv .webm; .mov and .webm hold
+    """`window` (the default), `virtual-camera` for calls (`segjax doctor` says what it needs;
+    `virtual-camera:DEVICE` chooses one), a video file (.mp4 .mov .mkv .webm; .mov and .webm hold
     transparency), a folder for PNGs, or `null`. May be given several times."""
     model: str = "portrait"
     """Name or path of released weights."""
@@ -64,6 +74,48 @@ class Options:
     """Frames a second that a camera is asked for."""
     smoothing: bool = True
     """Smooth the mask in time. Switch it off for a folder of pictures that are no clip."""
+    port: int = 8000
+    """Of the page; 0 takes any that is free."""
+    host: str = "127.0.0.1"
+    """Where the page listens: this computer alone, or the address by which others reach it, then
+    by TLS only."""
+    cert: Path | None = None
+    """PEM certificate of the page. Without one, for other computers, one is made."""
+    key: Path | None = None
+    """Its private key."""
+    backgrounds: Path | None = None
+    """Folder of pictures and videos that the page offers."""
+    save: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Keep these options for the next time. Flags then override what was kept."""
+
+
+NEVER_KEPT = ("save", "max_frames", "report")
+"""Options of one run alone."""
+
+
+def parse(argv: list[str], prog: str) -> Options:
+    """The options of a command line, with kept settings in the place of the defaults.
+
+    Raises:
+      SegjaxError: the settings are not usable.
+    """
+    path = settings.settings_file()
+    kept = settings.load(path, Options(), never=NEVER_KEPT) if path else Options()
+    if any(word.split("=")[0] == "--sink" for word in argv):
+        kept = replace(kept, sinks=())  # or those given would be added to them
+    if kept != Options():
+        say(f"settings of {path}")
+    return tyro.cli(
+        Options, args=argv, prog=prog, description=inspect.getdoc(Options), default=kept
+    )
+
+
+def _keep(options: Options) -> None:
+    path = settings.settings_file()
+    if path is None:
+        raise SegjaxError("got --save while SEGJAX_SETTINGS is off; unset it, or leave out --save")
+    settings.save(path, options, never=NEVER_KEPT)
+    say(f"kept for the next time: {path}")
 
 
 def main(options: Options) -> None:
@@ -76,6 +128,13 @@ def main(options: Options) -> None:
     if options.source == "list":
         lines = [f"{index}  {name}" for index, name in list_cameras().items()]
         print("\n".join(lines) or "no camera found")
+        return
+    if options.source == "browser":
+        from segjax.cli.page import serve_page
+
+        if options.save:
+            _keep(options)
+        serve_page(options)
         return
     max_frames = options.max_frames
     if max_frames is None and options.source == "sample":
@@ -91,11 +150,25 @@ def main(options: Options) -> None:
     sinks = [
         open_sink(spec, source, transparent=transparent) for spec in options.sinks or ("window",)
     ]
+    if options.save:
+        _keep(options)
 
-    matting = load_matting(options, background)
+    views = Views()
+    matting = views.of(load_matting(options, background))
     device = device_name()
     say(f"{source.name} → {options.background} → {', '.join(sink.name for sink in sinks)}")
     loop = Loop(source, matting, background, sinks, device=device, max_frames=max_frames)
+    for window in sinks:
+        if isinstance(window, Window):
+            window.controls = Controls(
+                loop,
+                options.background,
+                background,
+                matting,
+                lambda other: views.of(load_matting(options, other)),
+                views,
+                say,
+            )
     report = loop.run()
 
     print(report.summary())
@@ -105,6 +178,8 @@ def main(options: Options) -> None:
     if report.frames and report.covered == report.frames:
         reasons = ", ".join(report.covered_because)
         raise SegjaxError(f"all {report.frames} frames were covered ({reasons}); see above for why")
+    for name, reason in report.failed.items():
+        raise SegjaxError(f"{name} is not whole: {reason}; the other outputs are")
 
 
 def load_matting(options: Options, background: Background) -> "Matting":

@@ -12,6 +12,7 @@ from segjax.errors import SegjaxError
 from segjax.images import is_image, read_image
 from segjax.live.frames import Frame
 from segjax.live.videos import VideoFile
+from segjax.scenery import SCENES, draw
 
 Kind = Literal["blur", "color", "picture", "transparent"]
 
@@ -90,12 +91,27 @@ class Picture(Background):
 
     def picture(self, time_s: float, height: int, width: int) -> np.ndarray:
         if self._fitted is None or self._fitted.shape[:2] != (height, width):
-            self._fitted = fit(self._original, height, width)
+            self._fitted = self._at(height, width)
             self._fitted.flags.writeable = False
         return self._fitted
 
+    def _at(self, height: int, width: int) -> np.ndarray:
+        return fit(self._original, height, width)
+
     def cover(self, height: int, width: int, time_s: float) -> np.ndarray:
         return self.picture(time_s, height, width).copy()
+
+
+class Drawn(Picture):
+    """A scene drawn anew for every size of frame, which takes about a second at 720p."""
+
+    def __init__(self, name: str, color: tuple[int, int, int] | None = None) -> None:
+        self._name = name
+        self._color = color
+        self._fitted = None
+
+    def _at(self, height: int, width: int) -> np.ndarray:
+        return draw(self._name, height, width, color=self._color)
 
 
 class Video(Picture):
@@ -157,34 +173,43 @@ def fit(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def parse_background(spec: str) -> Background:
-    """The background that `spec` names: `blur`, `blur:STRENGTH`, `#rrggbb`, `transparent`, or the
-    path of a picture or a video.
+    """The background that `spec` names: `blur`, `blur:STRENGTH`, `#rrggbb`, `transparent`, a drawn
+    scene, `brand:#rrggbb`, or the path of a picture or a video.
 
     Raises:
       SegjaxError: it names none, or the file cannot be read.
     """
-    kind, _, strength = spec.partition(":")
+    kind, colon, detail = spec.partition(":")
     if kind == "blur":
-        return Blur(_strength(spec, strength)) if strength or ":" in spec else Blur()
+        return Blur(_strength(spec, detail)) if colon else Blur()
     if spec == "transparent":
         return Transparent()
+    if spec in SCENES:
+        return Drawn(spec)
+    if kind == "brand":
+        return Drawn(kind, _color(spec, detail))
     if spec.startswith("#"):
-        if not re.fullmatch(r"#[0-9a-fA-F]{6}", spec):
-            raise SegjaxError(
-                f"got the background {spec!r}; a colour is '#' and six hexadecimal digits; "
-                "write '#00ff00' for green, in quotes"
-            )
-        red, green, blue = bytes.fromhex(spec[1:])
-        return Color((red, green, blue))
+        return Color(_color(spec, spec))
     path = Path(spec)
     if not path.exists():
         raise SegjaxError(
             f"got the background {spec!r}, and no such file exists; a background is 'blur', "
-            "'blur:STRENGTH', '#rrggbb', 'transparent', an image or a video; give one of these"
+            f"'blur:STRENGTH', '#rrggbb', 'transparent', {', '.join(SCENES)}, 'brand:#rrggbb', an "
+            "image or a video; give one of these"
         )
     if path.is_dir():
         raise SegjaxError(f"the background {spec} is a folder; give one image or one video of it")
     return Picture(read_image(path)) if is_image(path) else Video(VideoFile(path))
+
+
+def _color(spec: str, text: str) -> tuple[int, int, int]:
+    if not re.fullmatch(r"#[0-9a-fA-F]{6}", text):
+        raise SegjaxError(
+            f"got the background {spec!r}; a colour is '#' and six hexadecimal digits; "
+            "write '#00ff00' for green, in quotes"
+        )
+    red, green, blue = bytes.fromhex(text[1:])
+    return red, green, blue
 
 
 def _strength(spec: str, text: str) -> float:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 
 from segjax.errors import SegjaxError
 from segjax.live import opening
@@ -24,6 +25,8 @@ _BACKENDS = {
     "darwin": cv2.CAP_AVFOUNDATION,
     "win32": cv2.CAP_DSHOW,
 }
+
+_ABSENT = "it is not plugged in, or its driver gave up; plug it in"
 
 if sys.platform == "linux":  # where permission has been checked before
     _REFUSED = (
@@ -84,7 +87,8 @@ class Camera(Source):
     """A camera by index, /dev/video path or (part of its) name.
 
     `size` (height, width) and `rate` are asked for; `say` is told what was granted. `open_device`
-    stands in for `cv2.VideoCapture` in tests.
+    stands in for `cv2.VideoCapture` in tests. It may be left and entered again, and is found by its
+    name then, since a camera that is plugged in again may get another index.
 
     Raises:
       SegjaxError: there is no such camera, or it may not be read; on entering, it is in use or does
@@ -104,16 +108,19 @@ class Camera(Source):
         open_limit_s: float = opening.LIMIT_S,
         open_device: Callable[..., Any] = cv2.VideoCapture,
     ) -> None:
-        self._index, label = find_camera(which)
+        self._index, self._label = find_camera(which)
         self.name = f"camera {self._index}"
-        if label != self.name:
-            self.name += f" ({label})"
+        if self._label != self.name:
+            self.name += f" ({self._label})"
         self.size = size
         self.rate = rate
         self._say = say
         self._open_limit_s = open_limit_s
         self._open_device = open_device
         self._device: Any = None
+        self._attempt: object | None = None
+        """What is opening the device; it may take for ever, and come back when nobody waits."""
+        self._opening = False
         node = DEVICES / f"video{self._index}"
         if sys.platform == "linux" and node.exists() and not os.access(node, os.R_OK | os.W_OK):
             raise SegjaxError(
@@ -122,11 +129,34 @@ class Camera(Source):
             )
 
     def __enter__(self) -> "Camera":
-        self._device = opening.within(self._open_limit_s, self._open, self.name)
+        if self._opening:  # no second thread beside one that is stuck
+            raise SourceLost(f"{self.name} still does not open; unplug it and plug it in again")
+        attempt = self._attempt = object()
+        self._opening = True
+        try:
+            self._device = opening.within(
+                self._open_limit_s, lambda: self._open_for(attempt), self.name
+            )
+        except BaseException:
+            self._attempt = None
+            raise
         return self
+
+    def _open_for(self, attempt: object) -> Any:
+        try:
+            device = self._open()
+        finally:
+            self._opening = False
+        if self._attempt is not attempt:
+            device.release()
+        return device
 
     def _open(self) -> Any:
         cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)  # said better below
+        names = list_cameras() if sys.platform == "linux" else {}
+        if names.get(self._index) != self._label:
+            moved = (index for index, name in names.items() if name == self._label)
+            self._index = next(moved, self._index)
         device = self._open_device(self._index, _BACKENDS.get(sys.platform, cv2.CAP_ANY))
         height, width = self.size
         # MJPG first: over USB 2, raw pictures leave only small sizes and low rates to choose from.
@@ -136,7 +166,8 @@ class Camera(Source):
         device.set(cv2.CAP_PROP_FPS, self.rate)
         if not (device.isOpened() and device.read()[0]):
             device.release()
-            raise SegjaxError(f"{self.name} gives no picture; {_REFUSED}")
+            absent = sys.platform == "linux" and not (DEVICES / f"video{self._index}").exists()
+            raise SegjaxError(f"{self.name} gives no picture; {_ABSENT if absent else _REFUSED}")
         granted_width = round(device.get(cv2.CAP_PROP_FRAME_WIDTH))
         granted_height = round(device.get(cv2.CAP_PROP_FRAME_HEIGHT))
         fourcc = round(device.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little", signed=True)
@@ -148,8 +179,9 @@ class Camera(Source):
         return device
 
     def __exit__(self, *error: object) -> None:
-        if self._device is not None:
-            self._device.release()
+        device, self._device = self._device, None
+        if device is not None:
+            device.release()
 
     def __iter__(self) -> Iterator[Frame]:
         index = 0
@@ -160,15 +192,22 @@ class Camera(Source):
             if there:
                 first_s = first_s if index else now
                 last_s = now
-                yield Frame(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), index, now - first_s, now)
+                yield Frame(_rgb(pixels), index, now - first_s, now)
                 index += 1
             elif now - last_s > LOST_AFTER_S:
                 raise SourceLost(
                     f"{self.name} stopped giving pictures after {index} frames; it was unplugged "
-                    "or taken by another program; plug it in and start again"
+                    "or taken by another program"
                 )
             else:
                 time.sleep(0.02)
+
+
+def _rgb(pixels: np.ndarray) -> np.ndarray:
+    """OpenCV's BGR as RGB; a driver may change to grey or BGRA on its way."""
+    channels = pixels.shape[2] if pixels.ndim == 3 else 1
+    codes = {1: cv2.COLOR_GRAY2RGB, 3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGB}
+    return cv2.cvtColor(pixels, codes[channels]) if channels in codes else pixels
 
 
 def _opens(index: int) -> bool:

@@ -1,8 +1,9 @@
 """A bounded queue between two threads."""
 
-import threading
 from collections import deque
 from typing import Generic, TypeVar
+
+from segjax.live.clock import Clock
 
 Item = TypeVar("Item")
 
@@ -18,13 +19,13 @@ class Channel(Generic[Item]):
     counted in `dropped`.
     """
 
-    def __init__(self, size: int, *, newest_only: bool = False) -> None:
+    def __init__(self, size: int, *, newest_only: bool = False, clock: Clock | None = None) -> None:
         self.dropped = 0
         self._size = size
         self._newest_only = newest_only
         self._items: deque[Item] = deque()
         self._closed = False
-        self._changed = threading.Condition()
+        self._changed = (clock or Clock()).condition()
 
     def put(self, item: Item) -> bool:
         """Puts an item in; False when the channel is closed and did not take it."""

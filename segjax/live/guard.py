@@ -1,19 +1,27 @@
-"""What may leave the process: a frame composed with its own mask, or a cover."""
+"""The step under guard: a frame composed with its own mask comes out, or a fault."""
 
 import contextlib
-import time
-from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Protocol
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
 
 import numpy as np
 
 from segjax.live.backgrounds import Background
+from segjax.live.clock import Clock
 from segjax.live.frames import Frame
+from segjax.live.watch import is_picture
 
-STALE_S = 2.0
-"""A live frame older than this when its picture is ready shows what is over."""
+JUMP = 0.4
+"""A person does not come to cover, or uncover, so much of the picture between two frames."""
+
+FULL = 0.98
+"""Nobody covers more of the picture than this."""
+
+AGREE_WITHIN = 0.1
+AGREE = 5
+"""After one of these, so many masks in a row, each covering about as much as the one before, are
+believed again."""
 
 
 class Composite(Protocol):
@@ -60,122 +68,182 @@ class Fault(Exception):
         self.kind = kind
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What frames are composed over, and by which step."""
+
+    background: Background
+    matting: Matting
+
+
 class Guard:
-    """Turns frames into what may leave, and counts what it had to cover.
+    """Calls the step, and lets only what it may have made of the frame pass.
 
-    A composite passes if it bears the frame's index, its alpha is finite, in [0, 1] and of the
-    mask's size, its image is of the frame's size, and, from a live source, the frame is not stale.
-    Anything else, an exception of the step too, gives the background's cover, is told to `say` once
-    a kind, and makes the step forget its state.
+    A frame passes if it is one; a composite, if it bears the frame's index, its alpha is finite, in
+    [0, 1] and of the mask's size, and its image is of the frame's size; from a live source, also if
+    the mask covers a believable share of the picture. Anything else, an exception of the step too,
+    is a Fault, and makes the step forget its state.
 
-    A live source does not wait while the step prepares for a new size: its frames are covered until
-    then. Other sources do.
+    A live source does not wait while the step prepares for a new size: its frames are faults of the
+    kind "preparing" until then. Other sources do.
     """
+
+    CHECKS: ClassVar = ("check_index", "check_mask_shape", "check_mask_values", "check_image")
+    """Of every composite."""
 
     def __init__(
         self,
-        matting: Matting,
-        background: Background,
+        look: Look,
         *,
         live: bool = False,
-        stale_s: float = STALE_S,
         say: Callable[[str], None] = print,
+        clock: Clock | None = None,
     ) -> None:
-        self.covered: Counter[str] = Counter()
         self.sizes: dict[tuple[int, int], tuple[int, int]] = {}
         """(height, width) of the frames that the step was prepared for, and of their masks."""
-        self._matting = matting
-        self._background = background
-        self._channels = 4 if background.kind == "transparent" else 3
         self._live = live
-        self._stale_s = stale_s
         self._say = say
+        self._clock = clock or Clock()
+        self._matting = look.matting
         self._size: tuple[int, int] | None = None
-        self._worker = ThreadPoolExecutor(1, "prepare")
-        self._preparing: Future[None] | None = None
+        self._prepared: set[tuple[Matting, int, int]] = set()
+        self._preparing = False
+        self._coverage: float | None = None
+        self._to_agree = 0
 
-    def prepare(self, height: int, width: int) -> None:
-        """Prepares the step for frames of this size and waits until it is ready."""
+    def prepare(self, matting: Matting, height: int, width: int) -> None:
+        """Prepares a step for frames of this size and waits until it is ready."""
         # Noted first: a step that cannot be prepared is not prepared again for every frame, but
         # called as it is, and what it makes of that is checked like everything.
-        self._size = (height, width)
-        if (height, width) in self.sizes:  # compiled before; only the state starts anew
-            self._matting.prepare(height, width)
+        key = (matting, height, width)
+        if key in self._prepared:
             return
+        self._prepared.add(key)
         self._say(
             f"preparing the model for {width}x{height}: compiling takes about 10 s the first time, "
             "and about 2 s when the compiled code is in the cache"
         )
-        started_s = time.perf_counter()
-        self._matting.prepare(height, width)
-        self.sizes[height, width] = self._matting.mask_size(height, width)
-        self._say(f"ready after {time.perf_counter() - started_s:.1f} s")
+        started_s = self._clock.now()
+        matting.prepare(height, width)
+        self.sizes[height, width] = matting.mask_size(height, width)
+        self._say(f"ready after {self._clock.now() - started_s:.1f} s")
 
-    def __call__(self, frame: Frame, picture: np.ndarray | None) -> np.ndarray:
-        """What may leave in place of the frame: uint8 [H, W, 3 or 4], owned by the caller.
+    def forget(self) -> None:
+        """What comes next has nothing to do with what came before."""
+        self._coverage = None
+        self._reset()
 
-        `picture` is the background's at the frame's time and size, or None.
+    def _reset(self) -> None:
+        with contextlib.suppress(Exception):  # or the next call fails, too, and is a fault
+            self._matting.reset()
+
+    def __call__(self, frame: Frame, picture: np.ndarray | None, look: Look) -> Composite:
+        """The frame composed; `picture` is the background's at its time and size, or None.
+
+        Raises:
+          Fault: it may not be shown.
         """
-        height, width = frame.pixels.shape[:2]
         try:
-            if not self._ready((height, width)):
-                raise Fault("preparing", "frames are covered until the model is ready")
-            composite = self._matting(frame.pixels, picture, frame.index)
-            self._check(composite, frame)
-            return composite.image
+            self.check_frame(frame)
+            self._make_ready(look.matting, *frame.pixels.shape[:2])
+            composite = look.matting(frame.pixels, picture, frame.index)
+            for check in self.CHECKS:
+                getattr(self, check)(composite, frame, look)
+            if self._live:
+                self.check_coverage(composite)
+            return composite
+        except Fault as fault:
+            # A state that a fault has passed through would spoil the frames that follow.
+            if fault.kind not in ("preparing", "coverage"):
+                self._reset()
+            raise
         except Exception as error:
-            self._note(error, frame)
-        if picture is not None:
-            return picture.copy()
-        return self._background.cover(height, width, frame.time_s)
+            self._reset()
+            raise _as_fault(error) from error
 
-    def _check(self, composite: Composite, frame: Frame) -> None:
-        height, width = frame.pixels.shape[:2]
-        alpha, image = composite.alpha, composite.image
+    def check_frame(self, frame: Frame) -> None:
+        """A camera may change its format while it runs."""
+        pixels = frame.pixels
+        if not is_picture(pixels):
+            raise Fault(
+                "frame format", f"the frame is {pixels.dtype} {pixels.shape}, not uint8 [H, W, 3]"
+            )
+
+    def check_index(self, composite: Composite, frame: Frame, look: Look) -> None:
+        """The mask is of this frame."""
         if composite.index != frame.index:
-            raise Fault("stale", f"a mask of frame {composite.index} came for another")
-        if self._live and time.perf_counter() - frame.captured_s > self._stale_s:
-            raise Fault("late", f"the mask took longer than {self._stale_s:g} s")
-        expected = self._matting.mask_size(height, width)
+            raise Fault("stale", "a mask of another frame came")
+
+    def check_mask_shape(self, composite: Composite, frame: Frame, look: Look) -> None:
+        """The mask is one."""
+        alpha, expected = composite.alpha, look.matting.mask_size(*frame.pixels.shape[:2])
         if alpha.shape != expected or alpha.dtype != np.float32:
             raise Fault(
                 "mask shape", f"the mask is {alpha.dtype} {alpha.shape}, not float32 {expected}"
             )
+
+    def check_mask_values(self, composite: Composite, frame: Frame, look: Look) -> None:
+        """The mask holds shares."""
         # NaN fails both comparisons, and infinity one.
-        if not (alpha.min() >= 0 and alpha.max() <= 1):
+        if not (composite.alpha.min() >= 0 and composite.alpha.max() <= 1):
             raise Fault("mask values", "the mask holds values outside [0, 1]")
-        shape = (height, width, self._channels)
-        if image.shape != shape or image.dtype != np.uint8:
+
+    def check_image(self, composite: Composite, frame: Frame, look: Look) -> None:
+        """The picture is one of the frame's size."""
+        channels = 4 if look.background.kind == "transparent" else 3
+        image, expected = composite.image, (*frame.pixels.shape[:2], channels)
+        if image.shape != expected or image.dtype != np.uint8:
             raise Fault(
-                "image shape", f"the picture is {image.dtype} {image.shape}, not uint8 {shape}"
+                "image shape", f"the picture is {image.dtype} {image.shape}, not uint8 {expected}"
             )
 
-    def _note(self, error: Exception, frame: Frame) -> None:
-        if isinstance(error, Fault):
-            kind, message = error.kind, str(error)
-        else:
-            kind = "exception"
-            message = f"the model failed with {type(error).__name__}: {error}".split("\n")[0]
-        if kind not in self.covered:
-            self._say(f"covered, from frame {frame.index} on: {message}")
-        self.covered[kind] += 1
-        if kind != "preparing":
-            # A state that a fault has passed through would spoil the frames that follow; if
-            # forgetting it fails, the next call does, too, and is noted then.
-            with contextlib.suppress(Exception):
-                self._matting.reset()
+    def check_coverage(self, composite: Composite) -> None:
+        """The mask covers a share of the picture that a person may, given the one before."""
+        covers, before = float(composite.alpha.mean()), self._coverage
+        self._coverage = covers
+        if covers > FULL or (before is not None and abs(covers - before) > JUMP):
+            self._to_agree = AGREE
+        if covers <= FULL and self._to_agree:
+            agrees = before is not None and abs(covers - before) <= AGREE_WITHIN
+            self._to_agree = self._to_agree - 1 if agrees else AGREE - 1
+        if self._to_agree:
+            raise Fault(
+                "coverage",
+                "the mask suddenly covers far more or far less of the picture; it is believed "
+                f"again after {AGREE} that agree",
+            )
 
-    def _ready(self, size: tuple[int, int]) -> bool:
-        """Whether the step is ready for frames of this size; if not, sees to it."""
-        if self._preparing is not None:
-            if not self._preparing.done():
-                return False
-            preparing, self._preparing = self._preparing, None
-            preparing.result()
-        if size == self._size:
-            return True
-        if self._live:
-            self._preparing = self._worker.submit(self.prepare, *size)
-            return False
-        self.prepare(*size)
-        return True
+    def _make_ready(self, matting: Matting, height: int, width: int) -> None:
+        """Sees to it that the step is ready for frames of this size."""
+        if self._preparing:
+            raise Fault("preparing", "the model prepares for another size of picture")
+        if matting is self._matting and (height, width) == self._size:
+            return
+        if (matting, height, width) not in self._prepared:
+            if self._live:
+                self._preparing = True
+                self._clock.start(lambda: self._prepare_aside(matting, height, width), "prepare")
+                raise Fault("preparing", "the model prepares for another size of picture")
+            self.prepare(matting, height, width)
+        if self._size is not None:
+            self.forget()
+        self._matting, self._size = matting, (height, width)
+
+    def _prepare_aside(self, matting: Matting, height: int, width: int) -> None:
+        try:
+            # What goes wrong here goes wrong again, and is noted, when the step is called.
+            with contextlib.suppress(Exception):
+                self.prepare(matting, height, width)
+        finally:
+            self._preparing = False
+
+
+def _as_fault(error: Exception) -> Fault:
+    words = str(error).split("\n")[0]
+    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in words:
+        return Fault(
+            "out of memory",
+            "the machine has too little free memory for the model; close other programs, or ask "
+            "the camera for a smaller picture with --camera-size 640x360",
+        )
+    return Fault("exception", f"the model failed with {type(error).__name__}: {words}")

@@ -1,4 +1,4 @@
-"""Where frames go, by what the user wrote: a window, a video file, a folder of PNGs, nowhere."""
+"""Where frames go, by what the user wrote: a window, a virtual camera, a file, PNGs, nowhere."""
 
 import contextlib
 from pathlib import Path
@@ -9,11 +9,13 @@ from segjax.files import replacing_folder
 from segjax.images import is_image, write_image
 from segjax.live.frames import Frame, Sink, Source
 from segjax.live.recording import FORMATS, Recording
+from segjax.live.virtual_camera import VirtualCamera
 from segjax.live.window import Window
 
 
 def open_sink(spec: str, source: Source, *, transparent: bool = False) -> Sink:
-    """The sink that `spec` names: `window`, `null`, a video file, or a folder for PNGs.
+    """The sink that `spec` names: `window`, `virtual-camera`, `virtual-camera:DEVICE`, `null`, a
+    video file, or a folder for PNGs.
 
     `source` says what the frames will be like; `transparent`, whether they are RGBA.
 
@@ -24,6 +26,14 @@ def open_sink(spec: str, source: Source, *, transparent: bool = False) -> Sink:
         return Window()
     if spec == "null":
         return Null()
+    kind, _, device = spec.partition(":")
+    if kind == "virtual-camera":
+        if transparent:
+            raise SegjaxError(
+                "a virtual camera cannot hold transparency; give another --background, or a sink "
+                "that can: a folder for PNGs, a .mov or a .webm file"
+            )
+        return VirtualCamera(source.size, source.rate, device=device or None)
     path = Path(spec)
     if path.exists() and Path(source.name).exists() and path.samefile(source.name):
         raise SegjaxError(f"{spec} is the source and a sink; one of them must be another file")
@@ -37,8 +47,8 @@ def open_sink(spec: str, source: Source, *, transparent: bool = False) -> Sink:
             f"give a folder's name, as {path.with_suffix('')}"
         )
     raise SegjaxError(
-        f"the sink {spec} ends in {path.suffix!r}; a sink is 'window', 'null', a folder, or a "
-        f"video file that ends in {', '.join(FORMATS)}; give one of these"
+        f"the sink {spec} ends in {path.suffix!r}; a sink is 'window', 'virtual-camera', 'null', a "
+        f"folder, or a video file that ends in {', '.join(FORMATS)}; give one of these"
     )
 
 

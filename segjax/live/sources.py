@@ -1,4 +1,4 @@
-"""Where frames come from, by what the user wrote: a file, a folder, a camera, the sample."""
+"""Where frames come from, by what the user wrote: a file, a camera, a stream, the sample."""
 
 import re
 import time
@@ -10,6 +10,7 @@ from segjax.live import opening
 from segjax.live.cameras import DEVICES, Camera
 from segjax.live.frames import Frame, Source
 from segjax.live.sample import Sample
+from segjax.live.streams import ADDRESS, Stream
 from segjax.live.videos import VideoFile
 
 IMAGE_RATE = 30.0
@@ -23,14 +24,17 @@ def open_source(
     rate: float = 30.0,
     say: Callable[[str], None] = print,
 ) -> Source:
-    """The source that `spec` names: `sample`, a picture, a folder of pictures, a video file, or a
-    camera by index, path or name. `size` (height, width) and `rate` are asked of a camera.
+    """The source that `spec` names: `sample`, a picture, a folder of pictures, a video file, a
+    stream by its address, or a camera by index, path or name. `size` (height, width) and `rate` are
+    asked of a camera.
 
     Raises:
       SegjaxError: there is no such source, or it cannot be read.
     """
     if spec == "sample":
         return Sample()
+    if ADDRESS.match(spec):
+        return Stream(spec)
     path = Path(spec)
     if path.is_dir():
         return ImageFiles(find_images(path), spec)

@@ -26,8 +26,8 @@ class Timings:
 
     capture: getting a frame from the source (for a camera, waiting for it).
     step: from the frame to the picture that leaves.
-    output: all sinks.
-    end_to_end: from the frame's capture until the last sink had it, waiting included.
+    output: one sink's taking of an output.
+    end_to_end: from a frame's capture until a sink had it composed, waiting included.
     """
 
     def __init__(self) -> None:
@@ -40,11 +40,17 @@ class Timings:
         self._durations[stage].append(duration_s)
 
     def frame_left(self) -> None:
-        """Notes that a frame left."""
-        self._last_s = time.perf_counter()
+        """Notes that something left for the sinks."""
         if not self.frames:
-            self._first_s = self._last_s
+            self._first_s = time.perf_counter()
         self.frames += 1
+
+    def written(self, output_s: float, end_to_end_s: float | None) -> None:
+        """Notes that a sink had it."""
+        self._last_s = time.perf_counter()
+        self.add("output", output_s)
+        if end_to_end_s is not None:
+            self.add("end_to_end", end_to_end_s)
 
     @property
     def fps(self) -> float:
@@ -67,9 +73,11 @@ class Timings:
 class Report:
     """What a run did, with the keys of the JSON report.
 
-    frames left; `dropped` ones of a live source never entered the step; `covered` ones left as a
-    cover, `covered_because` says how many why. `sizes` are (height, width) of the frames, and of
-    the masks computed for them, in the order in which they came.
+    frames left: `composed`, `repeated` or `covered`, and `covered_because` says how many why;
+    `dropped` ones of a live source never entered the step. `states` says how often each was
+    entered, and for how many seconds. `failed` says which sinks a live run went on without, and
+    why; `held_up`, how many outputs a sink was too slow for. `sizes` are (height, width) of the
+    frames, and of the masks computed for them, in the order in which they came.
     """
 
     device: str
@@ -77,10 +85,15 @@ class Report:
     sinks: list[str]
     frames: int = 0
     dropped: int = 0
+    composed: int = 0
+    repeated: int = 0
     covered: int = 0
     covered_because: dict[str, int] = field(default_factory=dict)
     fps: float = 0.0
     stages: dict[str, dict[str, float]] = field(default_factory=lambda: Timings().stages())
+    states: dict[str, dict[str, float]] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    held_up: dict[str, int] = field(default_factory=dict)
     sizes: list[dict[str, list[int]]] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=lambda: _versions())
 
@@ -90,9 +103,10 @@ class Report:
 
     def summary(self) -> str:
         """The report's first line for people."""
+        repeated = f", {self.repeated} repeated" if self.repeated else ""
         return (
             f"{self.frames} frames at {self.fps:.1f} fps on {self.device}, "
-            f"{self.dropped} dropped, {self.covered} covered"
+            f"{self.dropped} dropped, {self.covered} covered{repeated}"
         )
 
     def table(self) -> Table:

@@ -48,7 +48,7 @@ class VideoFile(Source):
             first = next(self._decoded(container, stream), None)
             if first is None:
                 raise SegjaxError(f"{self.path} holds no frame; give a video that has some")
-            height, width = _upright(first, stream).shape[:2]
+            height, width = upright(first, stream).shape[:2]
             rate = float(stream.average_rate or stream.guessed_rate or 0)
             self.size = (height, width)
             # Where the times of the frames are irregular, FFmpeg may guess a thousand a second.
@@ -103,11 +103,11 @@ class VideoFile(Source):
             for index, decoded in enumerate(self._decoded(container, stream)):
                 time_s = index / self.rate if decoded.time is None else decoded.time
                 origin_s = time_s if origin_s is None else origin_s
-                pixels = _upright(decoded, stream)
+                pixels = upright(decoded, stream)
                 yield Frame(pixels, index, time_s - origin_s, time.perf_counter())
 
 
-def _upright(frame: VideoFrame, stream: VideoStream) -> np.ndarray:
+def upright(frame: VideoFrame, stream: VideoStream) -> np.ndarray:
     """uint8 RGB [H, W, 3] as it is meant to be seen: turned, and with square pixels."""
     aspect = stream.sample_aspect_ratio or 1
     # Files that do not name their colours mean BT.709 if they are HD; FFmpeg would take BT.601.

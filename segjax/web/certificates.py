@@ -8,26 +8,30 @@ import ssl
 from pathlib import Path
 
 from segjax.errors import SegjaxError
+from segjax.web.security import Address
 
 DAYS = 397
 """Browsers take no certificate that lasts longer."""
 
 
-def own_pair(folder: Path, host: str) -> tuple[Path, Path]:
-    """The certificate and the private key for `host` in `folder`: made on first use, and again when
-    the certificate is over or names another host.
+def own_pair(folder: Path, address: Address) -> tuple[Path, Path]:
+    """The certificate and the private key for a host, in `folder`: made on first use, and again
+    when the certificate is over or names another host.
 
     Raises:
       SegjaxError: the package that makes them is not installed.
     """
+    host = address.host
     try:
         from cryptography import x509
         from cryptography.hazmat.primitives import hashes, serialization
         from cryptography.hazmat.primitives.asymmetric import ec
     except ImportError:
         raise SegjaxError(
-            f"a page for other devices, at {host}, needs TLS, and no certificate was given; "
-            "give --cert and --key, or `pip install 'segjax[tls]'` to have one made"
+            f"got --host {host} and no certificate; beyond this machine pictures go by TLS only, "
+            "since others could read them on their way, and browsers give plain pages no camera; "
+            "give --cert and --key, `pip install 'segjax[tls]'` to have a pair made, or leave out "
+            f"--host and run `{address.tunnel}` on the other device"
         ) from None
     certificate, key = folder / "certificate.pem", folder / "key.pem"
     try:
@@ -53,7 +57,7 @@ def own_pair(folder: Path, host: str) -> tuple[Path, Path]:
         .add_extension(x509.SubjectAlternativeName([name]), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(
-            x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.SERVER_AUTH]), critical=False
+            x509.ExtendedKeyUsage([x509.oid.ExtendedKeyUsageOID.SERVER_AUTH]), critical=False
         )
         .sign(private, hashes.SHA256())
     )

@@ -1,5 +1,6 @@
 """Pictures that a browser sends, and backgrounds that a folder offers."""
 
+import functools
 import io
 import secrets
 import threading
@@ -14,8 +15,9 @@ from PIL import Image
 
 from segjax.errors import SegjaxError
 from segjax.images import decode_image, is_image
-from segjax.live.backgrounds import Background, Picture, parse_background
+from segjax.live.backgrounds import Background, Drawn, Picture, fit, parse_background
 from segjax.live.containers import PLAIN
+from segjax.scenery import SCENES, draw
 
 LARGEST_BYTES = 10 * 1024 * 1024
 LARGEST_PIXELS = 40_000_000
@@ -34,6 +36,12 @@ Make = Callable[[], Background]
 
 class TooLarge(SegjaxError):
     """A picture of more bytes or pixels than are taken."""
+
+    def __init__(self, what: str = "10 MB") -> None:
+        super().__init__(
+            f"this picture has more than {what}, the most that is taken; make it smaller and try "
+            "again"
+        )
 
 
 class NoPicture(SegjaxError):
@@ -59,10 +67,7 @@ def size_of(data: bytes, kinds: tuple[str, ...] = KINDS) -> tuple[int, int]:
             f"this is no {' or '.join(kinds)} picture, whatever its name; choose another file"
         ) from error
     if height * width > LARGEST_PIXELS:
-        raise TooLarge(
-            f"this picture has more than {LARGEST_PIXELS // 1_000_000} megapixels, the most that "
-            "is taken; make it smaller and try again"
-        )
+        raise TooLarge(f"{LARGEST_PIXELS // 1_000_000} megapixels")
     return height, width
 
 
@@ -73,7 +78,7 @@ def read_upload(data: bytes) -> np.ndarray:
       TooLarge, NoPicture: see `size_of`; more than 10 MB; damaged; less than 16 pixels a side.
     """
     if len(data) > LARGEST_BYTES:
-        raise TooLarge("this picture has more than 10 MB, the most that is taken; make it smaller")
+        raise TooLarge
     size_of(data)
     try:
         pixels = decode_image(data, "this picture")
@@ -109,6 +114,26 @@ def backgrounds_in(folder: Path) -> dict[str, Make]:
             f"{', '.join(PLAIN)}; give another folder"
         )
     return found
+
+
+def scenes() -> dict[str, Make]:
+    """The rooms and views that are drawn, by name."""
+    return {name: functools.partial(Scene, name) for name in SCENES}
+
+
+class Scene(Drawn):
+    """A drawn scene whose one drawing is fitted to all sizes but a thumbnail's: a stream changes
+    its size from one frame to the next."""
+
+    def _at(self, height: int, width: int) -> np.ndarray:
+        if (height, width) == THUMBNAIL:
+            return draw(self._name, height, width)
+        return fit(_drawn(self._name), height, width)
+
+
+@functools.cache
+def _drawn(name: str) -> np.ndarray:
+    return draw(name, *KEPT_SIZE)
 
 
 class Pictures:

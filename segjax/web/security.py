@@ -3,16 +3,14 @@
 import hmac
 import ipaddress
 import secrets
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 
 from segjax.errors import SegjaxError
 
 TOKEN_HEADER = "X-Segjax-Token"
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def new_token() -> str:
@@ -66,10 +64,10 @@ class Address:
     @property
     def hosts(self) -> frozenset[str]:
         """What a request's Host may be: nothing that another page could have made it."""
-        names = {"127.0.0.1", "localhost", "[::1]"} if self.loopback else {self._in_url}
-        usual = 443 if self.tls else 80
+        names = {"127.0.0.1", "localhost", "[::1]"} if self.loopback else {self._in_url.lower()}
+        usual = 443 if self.tls else 80  # which browsers leave out
         bare = names if self.port == usual else set()
-        return frozenset({f"{name}:{self.port}".lower() for name in names} | bare)
+        return frozenset({f"{name}:{self.port}" for name in names} | bare)
 
     @property
     def origins(self) -> frozenset[str]:
@@ -94,12 +92,7 @@ class Address:
         return f"[{self.host}]" if ":" in self.host else self.host
 
 
-def refuse(kind: type[web.HTTPException], why: str, **more: object) -> web.HTTPException:
-    """An error with a sentence that the page can show."""
-    return kind(text=why, content_type="text/plain", **more)
-
-
-def gate(address: Address, token: str) -> Callable[[web.Request, Handler], Awaitable]:
+def gate(address: Address, token: str) -> Middleware:
     """The check of every request: its Host always, its Origin where it changes something or opens
     a stream, the token wherever it asks for more than the page itself. A stream's token is its
     first message."""
@@ -108,20 +101,19 @@ def gate(address: Address, token: str) -> Callable[[web.Request, Handler], Await
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
         hosts = request.headers.getall("Host", [])
         if len(hosts) != 1 or hosts[0].lower() not in address.hosts:
-            raise refuse(
-                web.HTTPMisdirectedRequest,
-                "this server does not answer to that name; open the address that it printed",
+            raise web.HTTPMisdirectedRequest(
+                text="this server does not answer to that name; open the address that it printed"
             )
         upgrade = "Upgrade" in request.headers
         if upgrade or request.method not in ("GET", "HEAD"):
             origins = request.headers.getall("Origin", [])
             if len(origins) != 1 or origins[0].lower() not in address.origins:
-                raise refuse(web.HTTPForbidden, "only this server's own page may do that")
+                raise web.HTTPForbidden(text="only this server's own page may do that")
         if request.path.startswith("/api/") and not is_token(
             request.headers.get(TOKEN_HEADER), token
         ):
-            raise refuse(
-                web.HTTPUnauthorized, "the key is missing or old; open the address again in full"
+            raise web.HTTPUnauthorized(
+                text="the key is missing or old; open the address again in full"
             )
         return await handler(request)
 
@@ -131,15 +123,17 @@ def gate(address: Address, token: str) -> Callable[[web.Request, Handler], Await
 def headers(address: Address) -> dict[str, str]:
     """What every answer says: run and load nothing but this server's own files, be in nobody's
     frame, ask for no device but the camera, tell nobody where a link came from, keep nothing."""
-    streams = " ".join(sorted(origin.replace("http", "ws", 1) for origin in address.origins))
+    # 'self' alone leaves out WebSockets in older browsers; a policy cannot name IPv6 addresses.
+    origins = sorted(origin for origin in address.origins if "[" not in origin)
+    streams = " ".join(origin.replace("http", "ws", 1) for origin in origins)
     policy = (
         "default-src 'none'; script-src 'self'; worker-src 'self'; style-src 'self'; "
         f"img-src 'self' blob:; connect-src 'self' {streams}; "
         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
     refused = (
-        "microphone", "geolocation", "display-capture", "usb", "serial", "hid", "bluetooth",
-        "midi", "payment", "accelerometer", "gyroscope", "magnetometer", "clipboard-read",
+        "microphone", "geolocation", "display-capture", "usb", "serial", "hid", "midi",
+        "payment", "accelerometer", "gyroscope", "magnetometer", "clipboard-read",
     )  # fmt: skip
     return {
         "Content-Security-Policy": policy,

@@ -3,8 +3,8 @@
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Protocol
+from concurrent.futures import Future
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from segjax.errors import SegjaxError
 from segjax.live import guard
 from segjax.web.pictures import Make, Pictures
 from segjax.web.sizes import SIDES
+from segjax.web.worker import Worker
 
 RATE = 30.0
 """Frames a second that a viewer is reckoned with."""
@@ -21,7 +22,9 @@ MOST_VIEWERS = 8
 MOST_SIZES = 12
 """Sizes of frames that the step is compiled for: cameras have few shapes, and each costs memory."""
 
-EFFECTS = ("blur", "picture")
+Effect = Literal["blur", "picture"]
+
+EFFECTS: tuple[Effect, ...] = ("blur", "picture")
 """All that a viewer can choose is one of the two: a colour is a picture of it."""
 
 
@@ -31,7 +34,7 @@ class Matting(guard.Matting, Protocol):
     strength: float
 
 
-MakeMatting = Callable[[str, str], Matting]
+MakeMatting = Callable[[str, Effect], Matting]
 """(model, "blur" or "picture") → one for a new stream; streams share what was compiled."""
 
 
@@ -67,7 +70,7 @@ class Studio:
         self._ready: set[tuple[str, str, int, int]] = set()
         self._asked: set[tuple[str, int, int]] = set()
         self._lock = threading.Lock()
-        self._worker = ThreadPoolExecutor(1, "prepare")
+        self._worker = Worker("prepare")
         """Compiles, one after another, while frames go on."""
 
     def in_turn(self, work: Callable[..., object], *arguments: object) -> Future:
@@ -75,9 +78,9 @@ class Studio:
         return self._worker.submit(work, *arguments)
 
     def close(self) -> None:
-        self._worker.shutdown(wait=False, cancel_futures=True)
+        self._worker.close()
 
-    def matting(self, model: str, effect: str) -> Matting:
+    def matting(self, model: str, effect: Effect) -> Matting:
         """One for a new stream.
 
         Raises:
@@ -87,11 +90,11 @@ class Studio:
             raise SegjaxError(f"there is no model {model!r} here; choose {self.models[0]!r}")
         return self._make_matting(model, effect)
 
-    def is_ready(self, model: str, effect: str, height: int, width: int) -> bool:
+    def is_ready(self, model: str, effect: Effect, height: int, width: int) -> bool:
         """Whether frames of this size need no compilation."""
         return (model, effect, height, width) in self._ready
 
-    def prepare(self, model: str, effect: str, height: int, width: int) -> None:
+    def prepare(self, model: str, effect: Effect, height: int, width: int) -> None:
         """Compiles for a size, unless that was done.
 
         Raises:
@@ -100,8 +103,8 @@ class Studio:
         if self.is_ready(model, effect, height, width):
             return
         with self._lock:
-            sizes = {size for *_, a, b in self._ready for size in [(a, b)]} | {(height, width)}
-            if len(sizes) > MOST_SIZES:
+            sizes = {(rows, columns) for _, _, rows, columns in self._ready}
+            if len(sizes | {(height, width)}) > MOST_SIZES:
                 raise SegjaxError(
                     f"the step was prepared for {MOST_SIZES} sizes of picture, the most it may "
                     "be; start the server again for another camera"
@@ -128,7 +131,15 @@ class Studio:
             count += 1
         return count
 
-    def measure(self, height: int, width: int) -> None:
+    def get_ready(self, height: int, width: int) -> None:
+        """Has the usual model made ready for a shape of picture, before a viewer comes."""
+        model, smallest = self.models[0], sizes_like(height, width)[0]
+        for effect in EFFECTS:
+            self.in_turn(self._try_to_prepare, model, effect, *smallest)
+        self.in_turn(self._measure, *smallest)
+        self.warm(model, height, width)
+
+    def _measure(self, height: int, width: int) -> None:
         """Learns how many viewers the machine carries: those that the step leaves time for."""
         matting = self.matting(self.models[0], "blur")
         blank = np.zeros((height, width, 3), np.uint8)
@@ -137,9 +148,13 @@ class Studio:
             started_s = time.perf_counter()
             matting(blank, None, index)
             took_s.append(time.perf_counter() - started_s)
-        self.capacity = carried(float(np.median(took_s)))
+        self.capacity = carried(min(took_s))
+        self.say(
+            f"ready: the model takes {1e3 * min(took_s):.0f} ms for {width}x{height}; "
+            f"{self.capacity} can use the page at once"
+        )
 
-    def _try_to_prepare(self, model: str, effect: str, height: int, width: int) -> None:
+    def _try_to_prepare(self, model: str, effect: Effect, height: int, width: int) -> None:
         try:
             self.prepare(model, effect, height, width)
         except Exception as error:  # covered, with this very reason, when a frame of it comes
@@ -159,4 +174,4 @@ def sizes_like(height: int, width: int) -> list[tuple[int, int]]:
 def scaled(height: int, width: int, side: int) -> tuple[int, int]:
     """Height and width with the long side `side` and even numbers, as the page reckons too."""
     scale = side / max(height, width)
-    return max(16, 2 * round(height * scale / 2)), max(16, 2 * round(width * scale / 2))
+    return max(16, 2 * int(height * scale / 2 + 0.5)), max(16, 2 * int(width * scale / 2 + 0.5))

@@ -1,5 +1,6 @@
 """Steps, sources and sinks for the tests of the loop, in NumPy."""
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +14,7 @@ import numpy as np
 from av.audio.frame import AudioFrame
 from av.video.frame import VideoFrame
 
+from segjax.live.clock import Clock
 from segjax.live.frames import Frame, Sink, Source
 
 
@@ -35,12 +37,14 @@ class FakeMatting:
         *,
         transparent: bool = False,
         step_s: float = 0.0,
+        clock: Clock | None = None,
     ) -> None:
         self.prepared: list[tuple[int, int]] = []
         self.resets = 0
         self._spoil = spoil
         self._channels = 4 if transparent else 3
         self._step_s = step_s
+        self._clock = clock or Clock()
 
     def prepare(self, height: int, width: int) -> None:
         self.prepared.append((height, width))
@@ -58,7 +62,7 @@ class FakeMatting:
         image = np.zeros((height, width, self._channels), np.uint8)
         if background is not None:
             image[:] = background
-        time.sleep(self._step_s)
+        self._clock.sleep(self._step_s)
         image[:, : width // 2, :3] = pixels[:, : width // 2]
         image[:, : width // 2, 3:] = 255
         return self._spoil(Composite(image, alpha, index))
@@ -82,6 +86,7 @@ class FakeSource(Source):
         interval_s: float = 0.0,
         scribble: bool = False,
         error: Exception | None = None,
+        clock: Clock | None = None,
     ) -> None:
         self.size = size
         self.rate = 30.0
@@ -93,15 +98,17 @@ class FakeSource(Source):
         self._interval_s = interval_s
         self._scribble = scribble
         self._error = error
+        self._clock = clock or Clock()
 
     def value(self, index: int) -> int:
-        """The value of all bytes of a frame."""
-        return index % 100 if self._low else 156 + index % 100
+        """The value of all bytes of a frame. A live source's frames are neither black nor alike."""
+        value = 20 + 37 * index % 80 if self.live else index % 100
+        return value if self._low else 156 + value
 
     def __iter__(self) -> Iterator[Frame]:
         buffer = np.empty((*self.size, 3), np.uint8)
         for index in range(self._count):
-            time.sleep(self._interval_s)
+            self._clock.sleep(self._interval_s)
             if not self._scribble:
                 buffer = np.empty((*self._sizes(index), 3), np.uint8)
             buffer[:] = self.value(index)
@@ -114,11 +121,18 @@ class FakeSource(Source):
 
 
 class Collector(Sink):
-    """Keeps all frames. With `scribble`, it overwrites every one that it got before."""
+    """Keeps all outputs. With `scribble`, it overwrites every one that it got before."""
 
     name = "collector"
 
-    def __init__(self, *, scribble: bool = False, error_at: int = -1, write_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        *,
+        scribble: bool = False,
+        error_at: int = -1,
+        write_s: float = 0.0,
+        clock: Clock | None = None,
+    ) -> None:
         self.frames: list[Frame] = []
         self.copies: list[np.ndarray] = []
         self.threads: set[threading.Thread] = set()
@@ -127,12 +141,13 @@ class Collector(Sink):
         self._scribble = scribble
         self._error_at = error_at
         self._write_s = write_s
+        self._clock = clock or Clock()
 
     def write(self, frame: Frame) -> None:
         if len(self.frames) == self._error_at:
             raise OSError(28, "No space left on device")
         self.threads.add(threading.current_thread())
-        time.sleep(self._write_s)
+        self._clock.sleep(self._write_s)
         self.frames.append(frame)
         self.copies.append(frame.pixels.copy())
         if self._scribble:
@@ -144,6 +159,125 @@ class Collector(Sink):
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self.closed_with.append(error)
+
+
+class Abandoned(BaseException):
+    """Ends a thread that waits for what never comes, when its clock is let go."""
+
+
+@dataclass(eq=False)
+class _Waiting:
+    ready: Callable[[], Any]
+    until_s: float
+    turn: threading.Condition
+    its_turn: bool = False
+
+
+class ScriptedClock(Clock):
+    """Time that stands still while any thread works and jumps to what they all wait for.
+
+    One thread runs at a time and hands on only when it waits, so a run is the same every time.
+    A context manager: leaving it ends threads that would wait for ever.
+    """
+
+    PATIENCE_S = 20.0
+    """In real time; a thread that works for longer is stuck outside of this clock."""
+
+    def __init__(self) -> None:
+        self._now = 1000.0
+        self._lock = threading.RLock()
+        self._waiting: list[_Waiting] = []
+        self._ended: set[threading.Thread] = set()
+        self._released = False
+
+    def __enter__(self) -> "ScriptedClock":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._released = True
+            for waiting in self._waiting:
+                waiting.turn.notify_all()
+
+    def now(self) -> float:
+        return self._now
+
+    def sleep(self, seconds: float) -> None:
+        self.wait(lambda: False, seconds)
+
+    def condition(self) -> threading.Condition:
+        return _ScriptedCondition(self, self._lock)
+
+    def start(self, work: Callable[[], None], name: str) -> threading.Thread:
+        started = _Waiting(lambda: True, math.inf, threading.Condition(self._lock))
+
+        def scripted() -> None:
+            try:
+                with self._lock:
+                    self._take_turn(started)
+                work()
+            except Abandoned:
+                pass
+            finally:
+                with self._lock:
+                    self._ended.add(threading.current_thread())
+                    self._hand_on()
+
+        with self._lock:
+            self._waiting.append(started)
+        return super().start(scripted, name)
+
+    def join(self, thread: threading.Thread, timeout_s: float) -> bool:
+        return bool(self.wait(lambda: thread in self._ended, max(0.0, timeout_s)))
+
+    def jump(self, seconds: float) -> None:
+        """Time passes although a thread works, as when the process is stopped."""
+        self._now += seconds
+
+    def wait(self, ready: Callable[[], Any], timeout_s: float | None = None) -> Any:
+        """What `Condition.wait_for` does."""
+        with self._lock:
+            if self._released:
+                raise Abandoned
+            if not ready() and timeout_s != 0:
+                until_s = math.inf if timeout_s is None else self._now + timeout_s
+                waiting = _Waiting(ready, until_s, threading.Condition(self._lock))
+                self._waiting.append(waiting)
+                self._hand_on()
+                self._take_turn(waiting)
+            return ready()
+
+    def _take_turn(self, waiting: _Waiting) -> None:
+        if (
+            not waiting.turn.wait_for(lambda: waiting.its_turn or self._released, self.PATIENCE_S)
+            or not waiting.its_turn
+        ):
+            raise Abandoned
+        self._waiting.remove(waiting)
+
+    def _hand_on(self) -> None:
+        """Gives the turn to who waits for nothing any more, else to who waits for the next time."""
+        if not self._waiting:
+            return
+        chosen = next((each for each in self._waiting if each.ready()), None)
+        if chosen is None:
+            chosen = min(self._waiting, key=lambda each: each.until_s)
+            self._now = max(self._now, chosen.until_s)
+            assert math.isfinite(self._now), "every thread waits for another"
+        chosen.its_turn = True
+        chosen.turn.notify_all()
+
+
+class _ScriptedCondition(threading.Condition):
+    def __init__(self, clock: ScriptedClock, lock: Any) -> None:
+        super().__init__(lock)
+        self._clock = clock
+
+    def wait_for(self, predicate: Callable[[], Any], timeout: float | None = None) -> Any:
+        return self._clock.wait(predicate, timeout)
+
+    def notify_all(self) -> None:
+        pass  # who waits is asked whenever a thread begins to wait
 
 
 def make_video(

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from live_fakes import make_video
 
+from segjax import scenery
 from segjax.errors import SegjaxError
 from segjax.images import write_image
 from segjax.live.backgrounds import Blur, fit, parse_background
@@ -48,6 +49,9 @@ def test_the_cover_of_blur_is_a_plain_gradient() -> None:
         ("#00ff0", "a colour is '#' and six hexadecimal digits"),
         ("#00ff0g", "a colour is '#' and six hexadecimal digits"),
         ("#", "a colour is '#' and six hexadecimal digits"),
+        ("brand:", "a colour is '#' and six hexadecimal digits"),
+        ("brand:blue", "got the background 'brand:blue'; a colour is '#'"),
+        ("studio:1", "plaster, paper, dusk, brand, 'brand:#rrggbb'"),
         ("bleu", "got the background 'bleu', and no such file exists"),
         ("missing.jpg", "no such file exists"),
         ("", "is a folder"),
@@ -87,6 +91,22 @@ def test_a_picture_is_fitted_once_a_size_and_its_cover_is_the_caller_s(tmp_path:
     cover = picture.cover(40, 50, 0)
     cover[:] = 1
     assert (picture.cover(40, 50, 0) == 70).all()
+
+
+def test_a_drawn_background_is_drawn_once_a_size() -> None:
+    for spec in scenery.SCENES:
+        assert parse_background(spec).kind == "picture"
+    studio = parse_background("studio")
+    drawn = studio.picture(0, 45, 80)
+    assert drawn is studio.picture(9, 45, 80)
+    np.testing.assert_array_equal(drawn, scenery.draw("studio", 45, 80))
+    np.testing.assert_array_equal(studio.cover(36, 64, 0), scenery.draw("studio", 36, 64))
+
+
+def test_the_brand_s_wall_has_its_colour() -> None:
+    red = parse_background("brand:#c01020").picture(0, 90, 160)
+    assert red is not None
+    assert (red[..., 0] > red[..., 1:].max(2) + 30).all()
 
 
 def test_a_video_runs_by_the_stream_s_time_and_starts_anew(tmp_path: Path) -> None:

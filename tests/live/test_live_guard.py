@@ -1,4 +1,4 @@
-"""The rule: a frame composed with its own mask leaves, or a cover without a byte of the camera."""
+"""What the guard lets pass, and what leaves in place of what it does not."""
 
 import threading
 import time
@@ -11,7 +11,7 @@ from live_fakes import Collector, Composite, FakeMatting, FakeSource
 
 from segjax.live.backgrounds import Background, Blur, Color, Picture, Transparent
 from segjax.live.frames import Frame
-from segjax.live.guard import Guard
+from segjax.live.guard import Fault, Guard, Look, Matting
 from segjax.live.loop import Loop
 
 BACKGROUNDS: dict[str, Callable[[], Background]] = {
@@ -20,6 +20,10 @@ BACKGROUNDS: dict[str, Callable[[], Background]] = {
     "picture": lambda: Picture(np.full((20, 30, 3), 128, np.uint8)),
     "transparent": Transparent,
 }
+
+
+def quiet(_: str) -> None:
+    pass
 
 
 def fails(_: Composite) -> Composite:
@@ -101,27 +105,28 @@ def test_repeated_faults_are_told_once_a_kind() -> None:
     assert report.covered_because == {"exception": 5, "mask values": 5}
     told = [line for line in said if line.startswith("covered")]
     assert told == [
-        "covered, from frame 0 on: the mask holds values outside [0, 1]",
-        "covered, from frame 1 on: the model failed with RuntimeError: boom",
+        "covered: the mask holds values outside [0, 1]",
+        "covered: the model failed with RuntimeError: boom",
     ]
 
 
-def frame(index: int, size: tuple[int, int], *, value: int = 9, age_s: float = 0.0) -> Frame:
-    pixels = np.full((*size, 3), value, np.uint8)
-    return Frame(pixels, index, index / 30, time.perf_counter() - age_s)
+def frame(index: int, size: tuple[int, int], *, value: int = 90) -> Frame:
+    return Frame(np.full((*size, 3), value, np.uint8), index, index / 30, 0.0)
 
 
-def test_a_stale_frame_of_a_live_source_is_covered() -> None:
-    matting = FakeMatting()
-    guard = Guard(matting, Blur(), live=True, stale_s=0.5, say=lambda _: None)
-    guard.prepare(32, 48)
-    fresh, stale = guard(frame(0, (32, 48)), None), guard(frame(1, (32, 48), age_s=0.6), None)
-    assert (fresh[:, :24] == 9).all()
-    np.testing.assert_array_equal(stale, Blur().cover(32, 48, 0))
-    assert guard.covered == {"late": 1}
+class Guarded(Guard):
+    """A guard of one step over a blurred room, which gives a frame's upper left corner or the kind
+    of its fault."""
 
-    patient = Guard(matting, Blur(), live=False, stale_s=0.5, say=lambda _: None)
-    assert (patient(frame(0, (32, 48), age_s=9.0), None)[:, :24] == 9).all()
+    def __init__(self, matting: Matting, *, live: bool, say: Callable[[str], None] = quiet) -> None:
+        self.look = Look(Blur(), matting)
+        super().__init__(self.look, live=live, say=say)
+
+    def of(self, frame: Frame) -> int | str:
+        try:
+            return int(self(frame, None, self.look).image[0, 0, 0])
+        except Fault as fault:
+            return fault.kind
 
 
 class SlowToPrepare(FakeMatting):
@@ -139,29 +144,27 @@ class SlowToPrepare(FakeMatting):
 
 def test_a_live_source_is_covered_until_its_size_is_prepared() -> None:
     matting = SlowToPrepare()
-    guard = Guard(matting, Blur(), live=True, say=lambda _: None)
-    guard.prepare(32, 48)
-    covers = [guard(frame(index, (40, 24), value=index), None) for index in range(3)]
-    for cover in covers:
-        np.testing.assert_array_equal(cover, Blur().cover(40, 24, 0))
+    guard = Guarded(matting, live=True)
+    guard.prepare(matting, 32, 48)
+    assert guard.of(frame(0, (32, 48))) == 90
+    assert {guard.of(frame(index, (40, 24))) for index in range(3)} == {"preparing"}
     matting.go.set()
     index = 3
-    while (guard(frame(index, (40, 24)), None)[:, :12] != 9).any():
+    while guard.of(frame(index, (40, 24))) != 90:
         time.sleep(0.005)
         index += 1
         assert index < 1000
     assert matting.prepared == [(32, 48), (40, 24)]
-    assert guard.covered == {"preparing": index}
     assert guard.sizes == {(32, 48): (16, 24), (40, 24): (20, 12)}
 
 
 def test_other_sources_wait_for_a_new_size() -> None:
     matting, said = FakeMatting(), []
-    guard = Guard(matting, Blur(), say=said.append)
+    guard = Guarded(matting, live=False, say=said.append)
     for index, size in enumerate([(32, 48), (40, 24), (40, 24), (32, 48)]):
-        assert (guard(frame(index, size), None)[:, : size[1] // 2] == 9).all()
-    assert matting.prepared == [(32, 48), (40, 24), (32, 48)]
-    assert not guard.covered
+        assert guard.of(frame(index, size)) == 90
+    assert matting.prepared == [(32, 48), (40, 24)]
+    assert matting.resets == 2  # with every change of size
     assert [line.split(":")[0] for line in said if line.startswith("preparing")] == [
         "preparing the model for 48x32",
         "preparing the model for 24x40",
@@ -169,7 +172,7 @@ def test_other_sources_wait_for_a_new_size() -> None:
 
 
 @pytest.mark.parametrize("live", [False, True])
-def test_a_size_that_cannot_be_prepared_is_covered_and_tried_once(live: bool) -> None:
+def test_a_size_that_cannot_be_prepared_is_a_fault_and_tried_once(live: bool) -> None:
     class Limited(FakeMatting):
         def prepare(self, height: int, width: int) -> None:
             super().prepare(height, width)
@@ -184,13 +187,14 @@ def test_a_size_that_cannot_be_prepared_is_covered_and_tried_once(live: bool) ->
             return super().__call__(pixels, background, index)
 
     matting = Limited()
-    guard = Guard(matting, Color((1, 2, 3)), live=live, say=lambda _: None)
-    guard.prepare(32, 48)
+    guard = Guarded(matting, live=live)
+    guard.prepare(matting, 32, 48)
+    kinds = []
     for index in range(20):
-        assert (guard(frame(index, (40, 24)), None) == (1, 2, 3)).all()
+        kinds.append(guard.of(frame(index, (40, 24))))
         time.sleep(0.002)
+    assert set(kinds) == ({"preparing", "exception"} if live else {"exception"})
     assert matting.prepared == [(32, 48), (40, 24)]
-    assert guard.covered["exception"] > 0
 
 
 def test_a_fault_while_forgetting_does_not_end_the_run() -> None:
@@ -198,6 +202,76 @@ def test_a_fault_while_forgetting_does_not_end_the_run() -> None:
         def reset(self) -> None:
             raise RuntimeError("no")
 
-    guard = Guard(Broken(fails), Blur(), say=lambda _: None)
-    for index in range(3):
-        np.testing.assert_array_equal(guard(frame(index, (32, 48)), None), Blur().cover(32, 48, 0))
+    guard = Guarded(Broken(fails), live=False)
+    assert [guard.of(frame(index, (32, 48))) for index in range(3)] == ["exception"] * 3
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [
+        np.zeros((32, 48), np.uint8),
+        np.zeros((32, 48, 4), np.uint8),
+        np.zeros((32, 48, 2), np.uint8),
+        np.zeros((32, 48, 3), np.float32),
+        np.zeros(9, np.uint8),
+    ],
+)
+def test_what_is_no_rgb_never_reaches_the_step(pixels: np.ndarray) -> None:
+    calls: list[Composite] = []
+    guard = Guarded(FakeMatting(lambda good: calls.append(good) or good), live=True)
+    assert guard.of(Frame(pixels, 0, 0.0, 0.0)) == "frame format"
+    assert not calls
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "words"),
+    [
+        (MemoryError(), "out of memory", "--camera-size 640x360"),
+        (
+            RuntimeError("RESOURCE_EXHAUSTED: 9 GiB\nmore"),
+            "out of memory",
+            "too little free memory",
+        ),
+        (RuntimeError("boom\nmore"), "exception", "the model failed with RuntimeError: boom"),
+    ],
+)
+def test_what_the_step_raises_is_told_in_a_line(error: Exception, kind: str, words: str) -> None:
+    def fails(_: Composite) -> Composite:
+        raise error
+
+    guard = Guarded(FakeMatting(fails), live=True)
+    guard.prepare(guard.look.matting, 32, 48)
+    guard.of(frame(0, (32, 48)))
+    with pytest.raises(Fault, match=words) as raised:
+        guard(frame(1, (32, 48)), None, guard.look)
+    assert raised.value.kind == kind and "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("covers", "passes"),
+    [
+        # A jump, and back: five in a row agree on the new share, then five on the old one.
+        ([20, 20, 65, 65, 65, 65, 65, 20, 20, 20, 20, 20, 20], "..xxxx.xxxx.."),
+        ([20, 59, 20], "..."),  # by less
+        ([90, 49], ".x"),  # away as well as towards
+        ([99, 99, 99, 99, 99, 99, 99], "xxxxxxx"),  # never believed
+        ([20, 99, 20, 20, 20, 20, 20, 20], ".xxxxx.."),
+        ([20, 65, 80, 65, 65, 65, 65, 65], ".xxxxxx."),  # they do not agree at first
+        ([97, 97], ".."),
+    ],
+)
+def test_a_mask_that_jumps_is_believed_when_five_agree(covers: list[int], passes: str) -> None:
+    def spoil(good: Composite) -> Composite:
+        alpha = np.zeros((10, 10), np.float32)
+        alpha.ravel()[: covers[good.index]] = 1
+        return replace(good, alpha=alpha)
+
+    def run(*, live: bool) -> str:
+        guard = Guarded(FakeMatting(spoil), live=live)
+        guard.prepare(guard.look.matting, 20, 20)
+        kinds = [guard.of(frame(index, (20, 20))) for index in range(len(covers))]
+        assert set(kinds) <= {90, "coverage"}
+        return "".join("x" if kind == "coverage" else "." for kind in kinds)
+
+    assert run(live=True) == passes
+    assert run(live=False) == "." * len(covers)

@@ -170,7 +170,7 @@ def test_what_cannot_be_a_sink_is_refused(tmp_path: Path) -> None:
         "a.mp4 cannot hold transparency; .mov or .webm can, and so can a folder of PNGs; "
         "give one of these"
     )
-    assert "the sink a.xyz ends in '.xyz'; a sink is 'window', 'null'" in refusal("a.xyz")
+    assert "the sink a.xyz ends in '.xyz'; a sink is 'window', 'virtual-camera'" in refusal("a.xyz")
     assert "the sink a.png is one picture" in refusal("a.png")
     (tmp_path / "file").touch()
     assert "is a file; PNGs need a folder" in refusal(tmp_path / "file")

@@ -1,0 +1,190 @@
+// The way of a frame, in a worker, which keeps its rate when the tab is hidden:
+// camera → newest → scaled → JPEG → server → picture → canvas.
+
+import { SocketTransport } from "./transport.js";
+
+const SMALLEST = 640; // long side, where every stream starts
+const RETRY_MS = [500, 1000, 2000, 4000, 8000];
+
+let canvas, picture; // what the page shows, and its context
+let url, token;
+let transport = null;
+let wanted = false; // whether there should be a connection
+let tries = 0;
+let retry = 0;
+let settings = {};
+let side = SMALLEST;
+let number = 0; // of the camera's frames
+let waiting = null; // the newest frame not yet sent
+let encoding = false;
+let shown = 0;
+let state = "";
+let ticking = 0;
+let second = fresh();
+
+const scratch = new OffscreenCanvas(16, 16);
+const scratchPicture = scratch.getContext("2d", { willReadFrequently: true });
+
+onmessage = ({ data }) => {
+  if (data.canvas) {
+    canvas = data.canvas;
+    picture = canvas.getContext("2d");
+    ({ url, token } = data);
+  }
+  if (data.settings) {
+    settings = { ...settings, ...data.settings };
+    transport?.tell({ settings: data.settings });
+    if (settings.paused) {
+      blank();
+      offer(null);
+    }
+  }
+  if (data.frames) read(data.frames);
+  if (data.ticks) tick(data.ticks);
+  if (data.frame) offer(data.frame);
+  if (data.connect) connect();
+  if (data.disconnect) disconnect();
+};
+
+function connect() {
+  disconnect();
+  wanted = true;
+  transport = new SocketTransport(url, token, {
+    open() {
+      tries = 0;
+      side = SMALLEST;
+      transport.tell({ settings });
+      postMessage({ connected: true });
+    },
+    answer: present,
+    say(said) {
+      if (said.refused) postMessage({ refused: said.refused.why });
+      if (said.problem !== undefined) postMessage({ told: said.problem });
+      if (said.figures) side = said.figures.side;
+    },
+    close(kind) {
+      transport = null;
+      blank();
+      postMessage({ lost: kind });
+      if (kind !== "gone" || !wanted) return;
+      retry = setTimeout(connect, RETRY_MS[Math.min(tries++, RETRY_MS.length - 1)]);
+    },
+  });
+}
+
+// Nothing older than the connection or the pause stays to be seen.
+function blank() {
+  state = "";
+  picture.fillStyle = "#25292e";
+  picture.fillRect(0, 0, canvas.width, canvas.height);
+}
+
+function disconnect() {
+  blank();
+  wanted = false;
+  clearTimeout(retry);
+  transport?.close();
+  transport = null;
+}
+
+// Frames come as a stream where the browser has one (Chromium) …
+async function read(frames) {
+  const reader = frames.getReader();
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return offer(null);
+    offer(value);
+  }
+}
+
+// … and elsewhere the page takes them from its video when this clock says so.
+function tick(rate) {
+  clearInterval(ticking);
+  if (rate > 0) ticking = setInterval(() => postMessage({ tick: true }), 1000 / rate);
+}
+
+// The newest wins: a frame that nobody had time for is closed.
+function offer(frame) {
+  if (waiting) {
+    waiting.frame.close();
+    second.skipped += 1;
+  }
+  waiting = frame && { frame, number: number++, captured: performance.now() };
+  if (frame) second.camera += 1;
+  send();
+}
+
+async function send() {
+  if (!waiting || encoding || !transport?.free || settings.paused) return;
+  encoding = true;
+  const { frame, number, captured } = waiting;
+  waiting = null;
+  const [width, height] = size(frame);
+  if (scratch.width !== width || scratch.height !== height) {
+    scratch.width = width;
+    scratch.height = height;
+  }
+  scratchPicture.drawImage(frame, 0, 0, width, height);
+  frame.close();
+  const blob = await scratch.convertToBlob({ type: "image/jpeg", quality: 0.85 });
+  const jpeg = await blob.arrayBuffer();
+  if (transport?.free) transport.send(number, captured, jpeg);
+  encoding = false;
+  send();
+}
+
+// Of the smallest size first, so that larger ones have its very shape. Never larger than it came.
+function size(frame) {
+  const [width, height] = [frame.displayWidth ?? frame.width, frame.displayHeight ?? frame.height];
+  const small = scaled([width, height], Math.min(SMALLEST, Math.max(width, height)));
+  return scaled(small, Math.min(side, Math.max(width, height)));
+}
+
+function scaled([width, height], side) {
+  const scale = side / Math.max(width, height);
+  return [width, height].map((length) => Math.max(16, 2 * Math.floor((length * scale) / 2 + 0.5)));
+}
+
+async function present(answer) {
+  send(); // there is room for another
+  let bitmap;
+  try {
+    bitmap = await createImageBitmap(new Blob([answer.jpeg], { type: "image/jpeg" }));
+  } catch {
+    return;
+  }
+  const old = answer.number < shown || settings.paused || !transport;
+  if (!old) {
+    shown = answer.number;
+    if (canvas.width !== bitmap.width || canvas.height !== bitmap.height) {
+      canvas.width = bitmap.width;
+      canvas.height = bitmap.height;
+    }
+    picture.drawImage(bitmap, 0, 0);
+    second.delays.push(performance.now() - answer.captured);
+    second.size = [bitmap.width, bitmap.height];
+    if (answer.state !== state) {
+      state = answer.state;
+      postMessage({ state });
+    }
+  }
+  bitmap.close();
+}
+
+function fresh() {
+  return { began: performance.now(), camera: 0, skipped: 0, delays: [], size: null };
+}
+
+setInterval(() => {
+  const took = (performance.now() - second.began) / 1000;
+  const delays = second.delays.sort((a, b) => a - b);
+  const at = (share) => delays[Math.min(delays.length - 1, Math.floor(share * delays.length))] ?? 0;
+  const figures = {
+    shown_fps: delays.length / took,
+    camera_fps: second.camera / took,
+    p95_ms: at(0.95),
+  };
+  if (delays.length && !settings.paused) transport?.tell({ figures });
+  postMessage({ figures: { ...figures, p50_ms: at(0.5), skipped: second.skipped, size: second.size } });
+  second = fresh();
+}, 1000);

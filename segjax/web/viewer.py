@@ -1,0 +1,246 @@
+"""One person's stream, whatever carries it: a frame in, what may leave."""
+
+import dataclasses
+import functools
+import re
+import time
+from collections import deque
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from segjax.errors import SegjaxError
+from segjax.live.backgrounds import Background, Blur, Picture
+from segjax.live.clock import Clock
+from segjax.live.frames import Frame
+from segjax.live.gate import Gate, Scene, Taken
+from segjax.live.guard import Fault, Guard, Look
+from segjax.live.states import State
+from segjax.web.pictures import chequerboard
+from segjax.web.sizes import SIDES
+from segjax.web.studio import RATE, Effect, Matting, Studio
+
+EFFECTS = ("blur", "picture", "color", "transparent")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a viewer chose.
+
+    effect: blur of `strength` in (0, 1], the picture with the id `picture`, a `color` as #rrggbb,
+      or transparent, which is shown as a chequerboard.
+    model: a name, or "" for the usual one.
+    """
+
+    effect: str = "blur"
+    strength: float = 0.5
+    picture: str = ""
+    color: str = "#00b140"
+    model: str = ""
+    paused: bool = False
+
+    def changed(self, values: object) -> "Settings":
+        """These with some of them replaced by what a page sent.
+
+        Raises:
+          SegjaxError: that is not a choice.
+        """
+        names = {field.name: type(field.default) for field in dataclasses.fields(self)}
+        if not isinstance(values, dict) or not values.keys() <= names.keys():
+            raise SegjaxError(f"got settings {_short(values)}; known are {', '.join(names)}")
+        for name, value in values.items():
+            if type(value) is not names[name] and (names[name], type(value)) != (float, int):
+                raise SegjaxError(f"got {name} {_short(value)}; it is a {names[name].__name__}")
+        new = dataclasses.replace(self, **values)
+        if new.effect not in EFFECTS:
+            raise SegjaxError(f"got effect {_short(new.effect)}; known are {', '.join(EFFECTS)}")
+        if not 0 < new.strength <= 1:
+            raise SegjaxError(f"got strength {new.strength}; it is above 0 and at most 1")
+        if not re.fullmatch("#[0-9a-fA-F]{6}", new.color):
+            raise SegjaxError(f"got color {_short(new.color)}; it is # and six hexadecimal digits")
+        return new
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What leaves in place of a frame: uint8 RGB [H, W, 3], the state that it left in, and why, if
+    it is a cover or a choice could not be followed."""
+
+    pixels: np.ndarray
+    state: State
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What frames should be composed with. `behind` is the chosen effect with its picture's id or
+    its colour; `size` is (height, width)."""
+
+    model: str
+    effect: Effect
+    behind: tuple[str, str]
+    size: tuple[int, int]
+
+
+class Viewer:
+    """Composes frames under the guard and lets them through the gate, as the loop does.
+
+    It changes its look without an interruption: until the new one is ready, frames are composed as
+    before; those of a size that the step is not ready for are covered.
+
+    A call comes from one thread at a time; `change` and `late` may be called from any.
+    """
+
+    def __init__(self, studio: Studio) -> None:
+        self.settings = Settings()
+        self._studio = studio
+        self._mattings: dict[tuple[str, Effect], Matting] = {}
+        look = Look(Blur(), self._matting(studio.models[0], "blur"))
+        self._look = self._plain = look
+        self._has: Wish | None = None
+        self._coming: tuple[Wish, Future[Background]] | None = None
+        self._failed: Wish | None = None
+        self._why_not = ""
+        self._guard = Guard(look, live=True, say=self._say)
+        self._gate = Gate(
+            self._scene(look, 0.0, (16, 16)), live=True, rate=RATE, clock=Clock(), say=self._say
+        )
+        self._began_s = time.perf_counter()
+        self._worked: deque[tuple[float, float]] = deque(maxlen=120)
+
+    def change(self, values: object) -> None:
+        """Follows what the page chose.
+
+        Raises:
+          SegjaxError: that is not a choice.
+        """
+        before, self.settings = self.settings, self.settings.changed(values)
+        if self.settings.paused != before.paused:
+            (self._gate.pause if self.settings.paused else self._gate.resume)()
+
+    def __call__(self, pixels: np.ndarray, number: int) -> Answer:
+        """What leaves in place of a frame, uint8 RGB [H, W, 3], with a number that grows."""
+        started_s = time.perf_counter()
+        settings = self.settings
+        height, width = pixels.shape[:2]
+        self._keep_up(self._wish(settings, (height, width)))
+        look = self._look
+        ready = self._has is not None and self._has.size == (height, width)
+        scene = self._scene(look if ready else self._plain, self._time_s(), (height, width))
+        frame = Frame(pixels, number, self._time_s(), started_s)
+        taken = Taken(frame, scene, *self._gate.arrived(scene, number, None))
+        try:
+            if not (ready and self._has):
+                raise Fault("size" if self._why_not else "preparing", self._why_not)
+            if look.background.kind == "blur":
+                self._matting(self._has.model, "blur").strength = settings.strength
+            composite = self._guard(frame, scene.picture, look)
+            output, why = self._gate.composed(taken, composite), self._why_not
+        except Fault as fault:
+            output, why = self._gate.refused(taken, fault), str(fault)
+        self._worked.append((started_s, time.perf_counter() - started_s))
+        if output is None:  # paused meanwhile
+            return Answer(cover(height, width), self._gate.state)
+        return Answer(output.pixels, self._gate.state, why)
+
+    def late(self, height: int, width: int, number: int) -> Answer:
+        """What leaves in place of a frame whose picture does not come in time."""
+        scene = self._scene(self._plain, 0.0, (height, width))
+        frame = Frame(scene.cover, number, self._time_s(), time.perf_counter())
+        taken = Taken(frame, scene, *self._gate.arrived(scene, number, None))
+        fault = Fault("late", "the model takes too long for a picture; close other programs")
+        self._gate.refused(taken, fault)
+        return Answer(scene.cover, self._gate.state, str(fault))
+
+    def busy(self, now_s: float, since_s: float = 1.0) -> float:
+        """The share of the last second that frames were being worked on."""
+        return sum(took for at, took in tuple(self._worked) if at > now_s - since_s) / since_s
+
+    @property
+    def ready_sizes(self) -> int:
+        """How many of the sizes that a page may send, small to large, need no compilation."""
+        has = self._has
+        return self._studio.largest(has.model, *has.size) if has else 1
+
+    def _time_s(self) -> float:
+        return time.perf_counter() - self._began_s
+
+    def _wish(self, settings: Settings, size: tuple[int, int]) -> Wish:
+        model = settings.model or self._studio.models[0]
+        if settings.effect == "blur":
+            return Wish(model, "blur", ("blur", ""), size)
+        choice = {"picture": settings.picture, "color": settings.color}.get(settings.effect, "")
+        return Wish(model, "picture", (settings.effect, choice), size)
+
+    def _keep_up(self, wish: Wish) -> None:
+        """Sees to it that frames get the look that is wished for."""
+        if wish == self._has:
+            return
+        if self._coming and self._coming[1].done():
+            (came, background), self._coming = self._coming, None
+            try:
+                self._set(came, background.result())
+            except SegjaxError as error:
+                self._failed, self._why_not = came, str(error)
+            except Exception as error:
+                words = str(error).split("\n")[0]
+                self._failed = came
+                self._why_not = f"the model failed with {type(error).__name__}: {words}"
+        if wish in (self._has, self._failed) or self._coming:
+            return
+        has = self._has
+        another_size = has and dataclasses.replace(has, size=wish.size) == wish
+        if another_size and self._studio.is_ready(wish.model, wish.effect, *wish.size):
+            self._set(wish, self._look.background)  # at once: no frame is covered
+            return
+        self._coming = wish, self._studio.in_turn(self._make_ready, wish)
+        if max(wish.size) in SIDES:
+            self._studio.warm(wish.model, *wish.size)
+
+    def _make_ready(self, wish: Wish) -> Background:
+        """Does what takes long, in a thread that frames do not wait for."""
+        kind, choice = wish.behind
+        if kind == "blur":
+            background = Blur()
+        elif kind == "picture":
+            background = self._studio.pictures.background(choice)
+        elif kind == "color":
+            background = Picture(np.full((16, 16, 3), tuple(bytes.fromhex(choice[1:])), np.uint8))
+        else:
+            background = Picture(chequerboard())
+        background.picture(0.0, *wish.size)  # drawn or decoded here
+        self._studio.prepare(wish.model, wish.effect, *wish.size)
+        return background
+
+    def _set(self, wish: Wish, background: Background) -> None:
+        matting = self._matting(wish.model, wish.effect)
+        self._guard.prepare(matting, *wish.size)  # compiled already
+        self._look = Look(background, matting)
+        self._has, self._failed, self._why_not = wish, None, ""
+
+    def _matting(self, model: str, effect: Effect) -> Matting:
+        if (model, effect) not in self._mattings:
+            self._mattings[model, effect] = self._studio.matting(model, effect)
+        return self._mattings[model, effect]
+
+    def _scene(self, look: Look, time_s: float, size: tuple[int, int]) -> Scene:
+        picture = look.background.picture(time_s, *size)
+        return Scene(look, picture, cover(*size) if picture is None else picture)
+
+    def _say(self, line: str) -> None:
+        if line.startswith("covered"):  # not every change of state or of size
+            self._studio.say(line)
+
+
+@functools.lru_cache(maxsize=16)
+def cover(height: int, width: int) -> np.ndarray:
+    """What depends on no frame and no choice: plain grey, not to be written to."""
+    pixels = Blur().cover(height, width, 0.0)
+    pixels.flags.writeable = False
+    return pixels
+
+
+def _short(value: Any) -> str:
+    return repr(value)[:40]

@@ -1,0 +1,149 @@
+"""`segjax serve --source browser` as a user starts it, with the real model."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from test_web_page import choose, find_chromium, start, wait_for_color, within
+from web_fakes import write_y4m
+
+from segjax import cli
+from segjax.live.sample import Sample
+
+ROOT = Path(__file__).resolve().parents[2]
+ROOM = (20, 60, 170)
+
+AROUND = [
+    (115, 720), (155, 615), (290, 500), (305, 435), (385, 380), (385, 120), (470, 45), (560, 25),
+    (710, 25), (795, 90), (805, 320), (725, 390), (815, 485), (855, 575), (930, 720),
+]  # fmt: skip
+"""Widely around the person of the sample's first picture, in its pixels (x, y)."""
+
+
+@pytest.fixture
+def address(tmp_path: Path) -> Iterator[str]:
+    """Of a server in a process of its own, ended by Ctrl+C at the end."""
+    child = subprocess.Popen(
+        [sys.executable, "-m", "segjax", "serve", "--source", "browser", "--port", "0"],
+        cwd=tmp_path,
+        env=os.environ
+        | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'kernels'}", "SEGJAX_SETTINGS": "off"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert child.stdout
+    yield child.stdout.readline().strip()
+    child.send_signal(signal.SIGINT)
+    _, said = child.communicate(timeout=30)
+    assert child.returncode == 0 and said.endswith("the server has ended\n"), said
+
+
+def test_a_first_time_user_sees_themselves_without_the_room(
+    address: str, tmp_path: Path, needs: Callable
+) -> None:
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/#[0-9a-f]{32}", address)
+    sync_api = needs("playwright.sync_api")
+    film = np.full((720, 1280, 3), ROOM, np.uint8)
+    person = cv2.fillPoly(np.zeros((720, 1280), np.uint8), [np.array(AROUND)], 1) > 0
+    film[person] = Sample().picture(0.0)[person]
+    film = cv2.resize(film, (640, 360), interpolation=cv2.INTER_AREA)
+    write_y4m(tmp_path / "film.y4m", [film, film])
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=find_chromium(needs),
+            args=[
+                "--use-fake-device-for-media-stream",
+                f"--use-file-for-fake-video-capture={tmp_path / 'film.y4m'}",
+            ],
+        )
+        page = browser.new_context(permissions=["camera"]).new_page()
+        page.set_default_timeout(90_000)
+        page.goto(address)
+        start(page)
+        choose(page, "Colour")
+        page.locator("#color").fill("#e0c020")
+        shown = wait_for_color(page, (0xE0, 0xC0, 0x20))
+        room = cv2.erode((~person).astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
+        room = cv2.resize(room.astype(np.uint8), (640, 360)) > 0
+        assert within(shown[room][None], ROOM) < 0.001
+        face = np.s_[100:190, 245:335]
+        assert np.abs(shown[face].astype(int) - film[face]).mean() < 12
+        browser.close()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--backgrounds", "nowhere"), "got --backgrounds nowhere, which is no folder"),
+        (("--host", "0.0.0.0"), "which means every address of this machine"),
+        (("--cert", "a.pem"), "got one of --cert and --key; TLS needs both; give the other one"),
+    ],
+)
+def test_what_cannot_be_served_is_said_at_once(
+    arguments: tuple[str, ...], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.run("serve", ["--source", "browser", *arguments], prog="serve.py")
+    assert ended.value.code == 2 and words in capsys.readouterr().err
+
+
+def test_another_machine_without_cryptography_is_shown_the_tunnel(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "cryptography", None)
+    with pytest.raises(SystemExit):
+        cli.run("serve", ["--source", "browser", "--host", "192.168.1.5"], prog="serve.py")
+    said = capsys.readouterr().err
+    assert "pip install 'segjax[tls]'" in said and "`ssh -L 8000:127.0.0.1:8000 " in said
+
+
+LOOPBACK = """
+import asyncio, fcntl, socket, struct, sys
+from pathlib import Path
+lo = socket.socket()
+fcntl.ioctl(lo, 0x8914, struct.pack("16sh14x", b"lo", 0x1 | 0x40))  # SIOCSIFFLAGS: up, running
+lo.close()
+import test_web_stream as stream
+from web_fakes import PERSON, serving
+
+async def test():
+    async with serving() as client:
+        _, pixels = await stream.live(await stream.greeted(client), 0)
+        assert stream.near(pixels, PERSON) > 0.1
+        assert (await client.get("/")).status == 200
+        for kind in ("tcp", "tcp6", "udp", "udp6"):
+            for line in Path(f"/proc/net/{kind}").read_text().splitlines()[1:]:
+                print(kind, *line.split()[1:4])
+
+asyncio.run(test())
+"""
+
+
+def test_with_nothing_but_loopback_it_works_and_listens_nowhere_else(needs: Callable) -> None:
+    """In a network namespace that has no other interface."""
+    apart = [shutil.which("unshare") or "unshare", "--net", "--map-root-user"]
+    can = sys.platform == "linux" and shutil.which("unshare") is not None
+    can = can and subprocess.run([*apart, "true"], capture_output=True).returncode == 0
+    needs("a network namespace", can)
+    paths = [ROOT, ROOT / "kernels", ROOT / "tests" / "web"]
+    done = subprocess.run(
+        [*apart, sys.executable, "-c", LOOPBACK],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, paths))},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    sockets = [line.split() for line in done.stdout.splitlines()]
+    assert [(kind, there.partition(":")[0]) for kind, here, there, state in sockets
+            if state == "0A"] == [("tcp", "00000000")]  # one listens  # fmt: skip
+    assert all(here.startswith("0100007F:") for _, here, _, _ in sockets)
+    assert not [kind for kind, *_ in sockets if "udp" in kind]
