@@ -10,7 +10,14 @@ import numpy as np
 import pytest
 
 from segjax import weights
-from segjax.config import Bucket, DataConfig, ModelConfig, TrainConfig, to_dict
+from segjax.config import (
+    Bucket,
+    DataConfig,
+    ModelConfig,
+    SceneAugmentation,
+    TrainConfig,
+    to_dict,
+)
 from segjax.errors import SegjaxError
 from segjax.images import read_image, write_image
 from segjax.labels import palette
@@ -45,6 +52,7 @@ def write_run(folder: Path, name: str, *, steps: int, score: float, classes: int
             names=NAMES if classes > 1 else (),
             buckets=(Bucket(16, 32, 1.0), Bucket(32, 32, 2.0)),
             batch_size=4,
+            augmentation=SceneAugmentation(),
         ),
         steps=10,
     )

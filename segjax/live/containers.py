@@ -8,7 +8,8 @@ PLAIN = (".mp4", ".mov", ".mkv", ".webm", ".avi")
 
 FILE_ALONE = {
     "protocol_whitelist": "file",
-    "format_whitelist": "mov,mp4,matroska,webm,avi,mpegts,mpeg,flv,ogg,gif,asf,yuv4mpegpipe,ivf,mxf",
+    "format_whitelist": "mov,mp4,matroska,webm,avi,mpegts,mpeg,flv,ogg,gif,asf,yuv4mpegpipe,ivf,"
+    "mxf",
 }
 """Options of FFmpeg for a file that holds its own pictures. It goes by a file's contents and not by
 its name: without these, a playlist called .mp4 makes it open other files, or the network."""

@@ -18,6 +18,10 @@ Step = Callable[[Any, State, Any, Any], tuple[State, jax.Array, jax.Array]]
 """(params, state, frame uint8 [H, W, 3], background) → (state, out uint8, alpha float32 [h, w])."""
 
 
+FAINT = 0.05
+"""Alphas of a mask below this become 0."""
+
+
 def mask_size(height: int, width: int) -> tuple[int, int]:
     """The mask's size for a frame's: the network's, but never larger than the frame."""
     rows, columns = network_size(height, width)
@@ -127,6 +131,7 @@ def _make_find_mask(
                     alpha, lines = refine_by_lines(alpha, planes)
                 else:
                     alpha = refine(alpha, planes)
-        return state, alpha, lines, small
+        # What is hardly there shows nothing of the room; a NaN stays one and is covered.
+        return state, jnp.where(alpha < FAINT, 0, alpha), lines, small
 
     return find_mask

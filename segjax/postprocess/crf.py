@@ -28,18 +28,20 @@ class DenseCRF:
         smoothness · exp(−|pᵢ − pⱼ|² / 2 near²)
         + appearance · exp(−|pᵢ − pⱼ|² / 2 far² − |cᵢ − cⱼ|² / 2 colour²)
 
-    with positions p in pixels and colours c in 0..255, each kernel normalised on both sides.
+    with positions p in pixels and colours c in 0..255, each kernel normalised on both sides. The
+    defaults are nearly the best of a search on street scenes (`benchmarks/tune_crf.py`), where the
+    network is mostly right; a poor one wants larger weights.
     """
 
-    smoothness: float = 3.0
+    smoothness: float = 1.0
     """Weight of the nearness of pixels alone: removes specks."""
-    near: float = 3.0
+    near: float = 1.0
     """Its reach, pixels."""
-    appearance: float = 10.0
+    appearance: float = 1.0
     """Weight of nearness and like colour together: draws labels to edges."""
-    far: float = 60.0
+    far: float = 80.0
     """Its reach, pixels."""
-    colour: float = 10.0
+    colour: float = 5.0
     """Difference of colours that counts as an edge, in 0..255."""
     iterations: int = 5
     """Rounds of mean field."""

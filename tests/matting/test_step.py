@@ -140,10 +140,15 @@ def test_the_state_goes_in_and_comes_out():
     np.testing.assert_allclose(unsmoothed, alone, atol=1e-6)
 
 
-def test_refinement_can_be_switched_off():
+@pytest.mark.parametrize("smoothing", [False, True])
+def test_refinement_can_be_switched_off_and_faint_traces_never_show(smoothing):
     frame = scene(200, 300)
-    _, _, alpha = call("color", frame, smoothing=False, refinement=False)
-    assert ((alpha > 0) & (alpha < 0.05)).any(), "the network's own traces"
+    soft = {}
+    for refinement in (False, True):
+        _, _, alpha = call("color", frame, smoothing=smoothing, refinement=refinement)
+        assert not ((alpha > 0) & (alpha < 0.05)).any()
+        soft[refinement] = ((alpha > 0) & (alpha < 1)).mean()
+    assert soft[True] < 0.9 * soft[False]
 
 
 def test_guided_edges_are_as_fine_as_the_frame():
