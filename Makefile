@@ -1,5 +1,6 @@
-# Two commands on a fresh machine with Python 3.11+, git and make:
+# Three commands on a fresh machine with Python 3.11+, git and make:
 #   make demo    a person cut out of a moving picture: out/demo.mp4, out/demo.png
+#   make live    a page for your browser's camera, on this computer alone
 #   make test    the tests
 # and for those who change the code: make check, make bench, make help.
 
@@ -14,10 +15,11 @@ export PIP_BUILD_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test check parity golden bench bench-gpu triton platforms constraints clean
+.PHONY: help demo live test check parity golden bench bench-gpu triton platforms constraints clean
 
 help:
 	@echo "make demo         a person cut out of a moving picture: out/demo.mp4, out/demo.png"
+	@echo "make live         a page for your browser's camera, on this computer alone (PORT=8000)"
 	@echo "make test         the tests"
 	@echo "make check        ruff, basedpyright, import-linter"
 	@echo "make parity       models and losses against PyTorch's libraries, in .venv-peers"
@@ -33,6 +35,10 @@ demo: $(VENV)/.plain
 	$(BIN)/python serve.py --source sample --background blur --sink out/demo.mp4 \
 	  --max-frames 150 --report out/demo.json
 	$(BIN)/python -m segjax.cli.demo --video out/demo.mp4 --picture out/demo.png
+
+PORT ?= 8000
+live: $(VENV)/.plain
+	@$(BIN)/python serve.py --source browser --port $(PORT)
 
 # A file's tests stay in one process, which compiles for all of them.
 test: $(VENV)/.dev

@@ -2,8 +2,8 @@
 
 The first message is `{"token": …}`. Then the page sends frames, of which at most two are on their
 way, and JSON: `{"settings": …}`, `{"figures": …}`. It gets the frames' answers, and JSON:
-`{"hello": …}`, `{"refused": …}`, `{"problem": …}`, `{"figures": …}`. Another way of carrying frames
-stands beside this one: a `Viewer` does not know what carries its frames.
+`{"hello": …}`, `{"refused": …}`, `{"problem": …}`, `{"waiting": …}`, `{"figures": …}`. Another
+way of carrying frames stands beside this one: a `Viewer` does not know what carries its frames.
 """
 
 import asyncio
@@ -55,10 +55,10 @@ class Stream:
         self._studio = studio
         self._viewer = Viewer(studio)
         self._worker = Worker("viewer")
-        self._ladder = Ladder()
+        self._ladder = Ladder(SIDES)
         self._newest: tuple[bytes, float] | None = None
         self._arrived = asyncio.Event()
-        self._told = ""
+        self._told: dict[str, Any] = {"problem": "", "waiting": False}
 
     async def run(self) -> None:
         """Answers until the page leaves."""
@@ -131,9 +131,7 @@ class Stream:
             state = STATES.index(answer.state)
             head = ANSWER.pack(number, captured_ms, state, took_ms)
             await self._socket.send_bytes(head + jpeg)
-            if answer.why != self._told:
-                self._told = answer.why
-                await self._tell({"problem": answer.why})
+            await self._tell_changes({"problem": answer.why, "waiting": answer.waiting})
 
     def _compose(self, data: bytes, number: int) -> tuple[Answer, bytes]:
         bgr = cv2.imdecode(
@@ -149,6 +147,11 @@ class Stream:
         """What leaves when the model does not answer; made without its thread."""
         answer = self._viewer.late(height, width, number)
         return answer, encode(answer.pixels)
+
+    async def _tell_changes(self, now: dict[str, Any]) -> None:
+        for name in [name for name in now if now[name] != self._told[name]]:
+            await self._tell({name: now[name]})
+        self._told = now
 
     async def _tell(self, said: dict[str, Any]) -> None:
         await self._socket.send_str(json.dumps(said))

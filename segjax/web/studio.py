@@ -73,9 +73,11 @@ class Studio:
         self._worker = Worker("prepare")
         """Compiles, one after another, while frames go on."""
 
-    def in_turn(self, work: Callable[..., object], *arguments: object) -> Future:
-        """Does what takes long, after what was asked before."""
-        return self._worker.submit(work, *arguments)
+    def in_turn(
+        self, work: Callable[..., object], *arguments: object, urgent: bool = True
+    ) -> Future:
+        """Does what takes long, after what was asked before; what is not `urgent`, last."""
+        return self._worker.submit(work, *arguments, urgent=urgent)
 
     def close(self) -> None:
         self._worker.close()
@@ -120,7 +122,7 @@ class Studio:
                     continue
                 self._asked.add((model, rows, columns))
             for effect in EFFECTS:
-                self.in_turn(self._try_to_prepare, model, effect, rows, columns)
+                self.in_turn(self._try_to_prepare, model, effect, rows, columns, urgent=False)
 
     def largest(self, model: str, height: int, width: int) -> int:
         """How many of the sizes of this shape, from the smallest on, need no compilation."""

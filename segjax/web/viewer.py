@@ -71,6 +71,8 @@ class Answer:
     pixels: np.ndarray
     state: State
     why: str = ""
+    waiting: bool = False
+    """Whether a choice is still being prepared, and this was composed as before."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,7 @@ class Viewer:
         self._worked.append((started_s, time.perf_counter() - started_s))
         if output is None:  # paused meanwhile
             return Answer(cover(height, width), self._gate.state)
-        return Answer(output.pixels, self._gate.state, why)
+        return Answer(output.pixels, self._gate.state, why, ready and self._coming is not None)
 
     def late(self, height: int, width: int, number: int) -> Answer:
         """What leaves in place of a frame whose picture does not come in time."""

@@ -1,5 +1,6 @@
 """A thread that does one thing after another."""
 
+import itertools
 import queue
 import threading
 from collections.abc import Callable
@@ -12,26 +13,38 @@ class Worker:
     that never returns would keep it alive for good."""
 
     def __init__(self, name: str) -> None:
-        self._tasks: queue.SimpleQueue[tuple[Future, Callable, tuple] | None] = queue.SimpleQueue()
+        self._tasks: queue.PriorityQueue[tuple[int, int, Callable[[], None]]] = (
+            queue.PriorityQueue()
+        )
+        self._numbers = itertools.count()
         threading.Thread(target=self._run, name=name, daemon=True).start()
 
-    def submit(self, work: Callable[..., Any], *arguments: Any) -> Future:
-        """Has it done after all that was submitted before."""
-        future: Future = Future()
-        self._tasks.put((future, work, arguments))
-        return future
+    def submit(self, work: Callable[..., Any], *arguments: Any, urgent: bool = True) -> Future[Any]:
+        """Has it done after all that was submitted before, or, if it is not `urgent`, when nothing
+        else is to be done."""
+        future: Future[Any] = Future()
 
-    def close(self) -> None:
-        """Ends the thread after what was submitted."""
-        self._tasks.put(None)
-
-    def _run(self) -> None:
-        while task := self._tasks.get():
-            future, work, arguments = task
-            if not future.set_running_or_notify_cancel():
-                continue
+        def do() -> None:
             try:
                 future.set_result(work(*arguments))
             except BaseException as error:
                 future.set_exception(error)
-            del task, future, work, arguments  # while it waits, it holds nobody's frame
+
+        self._tasks.put((0 if urgent else 1, next(self._numbers), do))
+        return future
+
+    def close(self) -> None:
+        """Ends the thread after what is under way and what is urgent."""
+        self._tasks.put((0, next(self._numbers), _end))
+
+    def _run(self) -> None:
+        while True:
+            *_, do = self._tasks.get()
+            if do is _end:
+                return
+            do()
+            del do  # while it waits, it holds nobody's frame
+
+
+def _end() -> None:
+    pass

@@ -99,6 +99,9 @@ worker.onmessage = ({ data }) => {
     if (data.told) fail("picture", `${sentence(data.told)}`);
     else clear("picture");
   }
+  if (data.waiting !== undefined) {
+    $("waiting").textContent = data.waiting ? "; your choice is being prepared …" : "";
+  }
   if (data.tick) grab();
   if (data.figures && stream) figures(data.figures);
 };

@@ -3,7 +3,6 @@
 
 import { SocketTransport } from "./transport.js";
 
-const SMALLEST = 640; // long side, where every stream starts
 const RETRY_MS = [500, 1000, 2000, 4000, 8000];
 
 let canvas, picture; // what the page shows, and its context
@@ -13,7 +12,8 @@ let wanted = false; // whether there should be a connection
 let tries = 0;
 let retry = 0;
 let settings = {};
-let side = SMALLEST;
+let smallest = 640; // long side, where every stream starts, as the server says
+let side = smallest; // that is sent now
 let number = 0; // of the camera's frames
 let waiting = null; // the newest frame not yet sent
 let encoding = false;
@@ -52,7 +52,6 @@ function connect() {
   transport = new SocketTransport(url, token, {
     open() {
       tries = 0;
-      side = SMALLEST;
       transport.tell({ settings });
       postMessage({ connected: true });
     },
@@ -60,6 +59,8 @@ function connect() {
     say(said) {
       if (said.refused) postMessage({ refused: said.refused.why });
       if (said.problem !== undefined) postMessage({ told: said.problem });
+      if (said.waiting !== undefined) postMessage({ waiting: said.waiting });
+      if (said.hello) smallest = side = said.hello.side;
       if (said.figures) side = said.figures.side;
     },
     close(kind) {
@@ -136,7 +137,7 @@ async function send() {
 // Of the smallest size first, so that larger ones have its very shape. Never larger than it came.
 function size(frame) {
   const [width, height] = [frame.displayWidth ?? frame.width, frame.displayHeight ?? frame.height];
-  const small = scaled([width, height], Math.min(SMALLEST, Math.max(width, height)));
+  const small = scaled([width, height], Math.min(smallest, Math.max(width, height)));
   return scaled(small, Math.min(side, Math.max(width, height)));
 }
 
