@@ -16,7 +16,7 @@ from segjax.live.channel import Channel, Closed
 from segjax.live.clock import Clock
 from segjax.live.feed import IDLE_S, QUEUED, REST_S, Feed
 from segjax.live.frames import Frame, Output, Sink, Source, SourceLost, Stuck
-from segjax.live.gate import Gate, Scene, Taken
+from segjax.live.gate import TICK_S, Gate, Scene, Taken
 from segjax.live.guard import Composite, Fault, Guard, Look, Matting
 from segjax.live.states import State
 from segjax.live.timings import Report, Timings
@@ -419,13 +419,13 @@ class Loop:
             self._busy_since_s = None
 
     def _leave(self) -> None:
-        left = 0
+        left, busy = 0, (None, 0)
         while left != self._max_frames:
             try:
                 taken, outcome = self._done.get(self._gate.wait_s())
             except TimeoutError:
                 self._hand_out(self._gate.tick())
-                self._look_after_model()
+                busy = self._look_after_model(busy)
                 continue
             except Closed:
                 self._exhausted = self._source_ended
@@ -449,13 +449,22 @@ class Loop:
             # The gate keeps a live source's output, to repeat it.
             feed.put(_copy(output) if self._source.live else output)
 
-    def _look_after_model(self) -> None:
-        since_s = self._busy_since_s
-        if since_s is not None and self._clock.now() - since_s > STUCK_S:
+    def _look_after_model(self, busy: tuple[float | None, int]) -> tuple[float | None, int]:
+        """Since when the model is busy, and for how many ticks: a machine that is suspended has
+        none. `busy` is what this gave at the tick before.
+
+        Raises:
+          Stuck: for too many.
+        """
+        since_s, ticks = busy
+        if self._busy_since_s is None or self._busy_since_s != since_s:
+            return self._busy_since_s, 0
+        if ticks * TICK_S > STUCK_S:
             raise Stuck(
                 f"the model has not returned for {STUCK_S:g} s; a frame takes it milliseconds; "
                 "start again, and if it comes back, restart the machine or update its GPU driver"
             )
+        return since_s, ticks + 1
 
     def _over(self) -> bool:
         return self._stopped or self._error is not None

@@ -70,7 +70,8 @@ class Model:
 
     def __init__(self, clock: Clock) -> None:
         self.errs: dict[int, Callable[[Composite], Composite]] = {}
-        self.step_s: Callable[[int], float] = lambda number: 0.005
+        self.takes: list[Callable[[int], float]] = [lambda number: 0.005]
+        """How many seconds each fault lets a frame's step take; the longest counts."""
         self.seen_before: dict[int, int] = {}
         """The state that a frame met, by its index."""
         self.erred: set[int] = set()
@@ -98,7 +99,7 @@ class Model:
         self.seen_before[index], seen = self._seen, self._seen
         self._seen += 1
         try:
-            self._clock.sleep(self.step_s(number))
+            self._clock.sleep(max(takes(number) for takes in self.takes))
             # Read late, as JAX may: whoever writes to the frame meanwhile is found out.
             image = compose(pixels, seen, background[0, 0])
             alpha = mask(read_number(pixels[:, 0]), seen, *pixels.shape[:2]).astype(np.float32)

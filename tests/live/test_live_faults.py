@@ -131,22 +131,22 @@ def picture_of_another_shape(world: World, at: int) -> None:
 
 
 def slow_model(world: World, at: int) -> None:
-    world.model.step_s = lambda number: 0.25 if at <= number < at + 30 else 0.025
+    world.model.takes.append(lambda number: 0.25 if at <= number < at + 30 else 0.025)
 
 
 def very_slow_model(world: World, at: int) -> None:
     """So slow that what it makes is over."""
-    world.model.step_s = lambda number: 0.8 if at <= number < at + 15 else 0.025
+    world.model.takes.append(lambda number: 0.8 if at <= number < at + 15 else 0.025)
     world.camera.interval_s = 0.1
 
 
 def stalled_model(world: World, at: int) -> None:
-    world.model.step_s = lambda number: 6.0 if at <= number < at + 3 else 0.025
+    world.model.takes.append(lambda number: 6.0 if at <= number < at + 3 else 0.025)
     world.camera.interval_s = 0.2
 
 
 def model_that_never_returns(world: World, at: int) -> None:
-    world.model.step_s = lambda number: 1e9 if number >= at else 0.025
+    world.model.takes.append(lambda number: 1e9 if number >= at else 0.025)
     world.camera.interval_s = 0.5
     world.frames = world.camera.count = 10**6
     world.fails = True

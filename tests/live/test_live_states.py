@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 from live_fakes import Collector, Composite, FakeMatting, FakeSource, ScriptedClock
-from live_world import BACKGROUNDS, World, read_number, watch
+from live_world import BACKGROUNDS, World, prove, read_number, watch
 
 import segjax
 from segjax.errors import SegjaxError
@@ -258,7 +258,7 @@ def test_another_step_is_switched_to_when_it_is_prepared() -> None:
 
 def test_a_model_that_never_returns_ends_the_run_and_keeps_the_outputs() -> None:
     def hangs(world: World, at: int) -> None:
-        world.model.step_s = lambda number: 1e9 if number >= at else 0.01
+        world.model.takes.append(lambda number: 1e9 if number >= at else 0.01)
         world.camera.interval_s = 0.5
         world.camera.count = 10**6
         world.fails = True
@@ -267,6 +267,21 @@ def test_a_model_that_never_returns_ends_the_run_and_keeps_the_outputs() -> None
     assert isinstance(world.error, Stuck)
     assert "the model has not returned for 60 s" in str(world.error)
     assert world.tape.closed_with == [None]
+
+
+def test_a_machine_that_slept_while_the_model_worked_is_not_stuck() -> None:
+    def sleeps(world: World, at: int) -> None:
+        def sleep() -> None:
+            start_s = world.clock.now()
+            world.clock.jump(7200.0)
+            world.stopped_s.append((start_s, world.clock.now()))
+
+        world.camera.before[at + 3] = sleep
+        world.model.takes.append(lambda number: 0.3 if at <= number < at + 5 else 0.01)
+
+    low, high = watch([(sleeps, 5)])
+    prove(low, high)
+    assert any(left.output.kind == "composed" for left in low.tape.left[-5:])
 
 
 def test_a_source_that_does_not_open_at_first_ends_the_run() -> None:
