@@ -164,7 +164,8 @@ def test_a_file_behind_http_is_shown_at_its_own_times_and_ends(
     with source:
         frames = list(source)
     assert len(frames) == 10
-    assert frames[-1].captured_s - frames[0].captured_s >= 0.29
+    # 0.3 s by their own times; the first one may be handed on late, which the others do not repeat.
+    assert frames[-1].captured_s - frames[0].captured_s >= 0.2
 
 
 def test_what_is_no_stream_is_one_line(serve: Callable[..., Server]) -> None:
