@@ -15,7 +15,7 @@ export PIP_BUILD_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DELETE_ON_ERROR:
-.PHONY: help demo live test check parity golden bench bench-gpu triton platforms constraints clean
+.PHONY: help demo live test check parity zoo golden bench bench-gpu triton platforms constraints clean
 
 help:
 	@echo "make demo         a person cut out of a moving picture: out/demo.mp4, out/demo.png"
@@ -23,6 +23,7 @@ help:
 	@echo "make test         the tests"
 	@echo "make check        ruff, basedpyright, import-linter"
 	@echo "make parity       models and losses against PyTorch's libraries, in .venv-peers"
+	@echo "make zoo          trains every decoder on every family of encoders, for a moment each"
 	@echo "make golden       the small files by which make test knows them, written anew"
 	@echo "make bench        how fast it is, beside MediaPipe and OpenCV (PEERS=folder of .onnx files)"
 	@echo "make bench-gpu    the same on an NVIDIA GPU, beside PyTorch; installs nothing"
@@ -54,6 +55,9 @@ check: $(VENV)/.dev
 PARITY := .venv-peers
 parity: $(PARITY)/.made
 	$(PARITY)/bin/python -m pytest -m peers tests/interop tests/training/test_losses.py
+
+zoo: $(VENV)/.dev
+	$(BIN)/python -m pytest -m zoo --numprocesses auto --dist worksteal tests/models
 
 golden: $(PARITY)/.made
 	$(PARITY)/bin/python tests/interop/write_golden.py

@@ -83,6 +83,11 @@ def test_segnet_s_decoder_mirrors_the_13_convolutions_of_vgg() -> None:
     assert model.decoder.classifier.kernel.shape == (3, 3, 64, 12)
 
 
+def test_segnet_needs_an_encoder_whose_maps_halve() -> None:
+    with pytest.raises(ValueError, match="got strides 1, 2, 4, 8, 8; leave out output_stride"):
+        nnx.eval_shape(lambda: create_model("segnet", num_classes=2, output_stride=8))
+
+
 # --- FCN ------------------------------------------------------------------------------------
 
 

@@ -15,6 +15,9 @@ class SegNet(nnx.Module):
 
     The decoder mirrors the encoder: `depths` are the convolutions of its stages, finest first. No
     map but the coarsest is passed on, only where each maximum lay.
+
+    Raises:
+      ValueError: the encoder is dilated.
     """
 
     levels = (1, 2, 4, 8, 16)
@@ -29,6 +32,12 @@ class SegNet(nnx.Module):
         depths: tuple[int, int, int, int, int] = (2, 2, 3, 3, 3),
         rngs: nnx.Rngs,
     ):
+        if info.strides != info.levels:
+            strides = ", ".join(map(str, info.strides))
+            raise ValueError(
+                f"segnet needs maps of which each is half as large as the one before; got strides "
+                f"{strides}; leave out output_stride"
+            )
         channels = info.channels
         # The last convolution of a stage takes the next finer one's channels, of the finest gives
         # the classes.
