@@ -9,16 +9,20 @@ AREA = 144 * 256
 MULTIPLE = 16
 """Sides of the network's input are multiples of this: the encoder halves four times."""
 
+UNEVEN = 0.25
+"""What sides that do not divide the picture's count, beside distortion and lost resolution."""
+
 
 @functools.cache
 def network_size(
-    height: int, width: int, *, area: int = AREA, multiple: int = MULTIPLE
+    height: int, width: int, *, area: int = AREA, multiple: int = MULTIPLE, even: bool = False
 ) -> tuple[int, int]:
     """The input size (height, width) of about `area` pixels that keeps a picture's aspect ratio.
 
     Of the sides that are multiples of `multiple` and give at most 1.15 × `area` pixels, it takes
     those that trade distortion against lost resolution best: squashing an upright picture into
-    16:9 costs more accuracy than a few pixels do.
+    16:9 costs more accuracy than a few pixels do. With `even` it would rather divide the picture's
+    own sides, even if that distorts it by a tenth: reducing it takes half the time then.
 
     Raises:
       ValueError: a side is not positive.
@@ -29,7 +33,8 @@ def network_size(
     def cost(size: tuple[int, int]) -> float:
         h, w = size
         distortion = abs(math.log((h / w) / (height / width)))
-        return distortion + abs(math.log(h * w / area))
+        uneven = even and (height % h or width % w)
+        return distortion + abs(math.log(h * w / area)) + (UNEVEN if uneven else 0)
 
     longest = 4 * math.isqrt(area)
     sides = range(multiple, longest + 1, multiple)

@@ -60,6 +60,15 @@ def test_another_area_and_multiple() -> None:
     assert network_size(720, 1280, area=288 * 512, multiple=32) == (288, 512)
 
 
+@pytest.mark.parametrize(
+    ("height", "width", "expected"),
+    [(720, 1280, (80, 160)), (480, 640, (96, 128)), (1080, 1920, (80, 144)), (17, 31, (80, 160))],
+)
+def test_sides_that_divide_the_picture_s(height: int, width: int, expected: tuple) -> None:
+    """Where a tenth of distortion gets them; else the sides are those of the picture's shape."""
+    assert network_size(height, width, area=35 * AREA // 100, even=True) == expected
+
+
 @pytest.mark.parametrize("size", [(0, 5), (5, 0), (-1, 5)])
 def test_no_size_is_no_picture(size: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match=f"got a picture of {size[0]}x{size[1]}; both sides"):

@@ -17,6 +17,7 @@ from segjax.files import write_json
 from segjax.live.backgrounds import Background, parse_background
 from segjax.live.cameras import list_cameras
 from segjax.live.controls import Controls, Views
+from segjax.live.governor import Governor
 from segjax.live.loop import Loop, say
 from segjax.live.sinks import open_sink
 from segjax.live.sources import open_source
@@ -74,6 +75,11 @@ class Options:
     """Frames a second that a camera is asked for."""
     smoothing: bool = True
     """Smooth the mask in time. Switch it off for a folder of pictures that are no clip."""
+    governor: bool = True
+    """Lower a camera's quality (coarser masks, then fewer frames) while the machine is too busy for
+    all of it."""
+    cpu_share: float = 1.0
+    """Share of all processors that may be used on a camera, above 0; 1 is no limit."""
     port: int = 8000
     """Of the page; 0 takes any that is free."""
     host: str = "127.0.0.1"
@@ -141,6 +147,11 @@ def main(options: Options) -> None:
         max_frames = SAMPLE_FRAMES
     if max_frames is not None and max_frames < 1:
         raise SegjaxError(f"got --max-frames {max_frames}; a run has at least 1; give more")
+    if not 0 < options.cpu_share <= 1:
+        raise SegjaxError(
+            f"got --cpu-share {options.cpu_share:g}; it is a share of all processors, above 0 and "
+            "up to 1; give 0.5 for one half"
+        )
     # Everything that the user may have got wrong comes before the seconds that JAX takes to start.
     background = parse_background(options.background)
     source = open_source(
@@ -155,9 +166,21 @@ def main(options: Options) -> None:
 
     views = Views()
     matting = views.of(load_matting(options, background))
+    governor = None
+    if options.governor:
+        share = options.cpu_share
+        governor = Governor(matting.qualities, rate=source.rate, cpu_share=share)
     device = device_name()
     say(f"{source.name} → {options.background} → {', '.join(sink.name for sink in sinks)}")
-    loop = Loop(source, matting, background, sinks, device=device, max_frames=max_frames)
+    loop = Loop(
+        source,
+        matting,
+        background,
+        sinks,
+        device=device,
+        max_frames=max_frames,
+        governor=governor,
+    )
     for window in sinks:
         if isinstance(window, Window):
             window.controls = Controls(

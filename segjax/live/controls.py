@@ -56,6 +56,18 @@ class Seen:
         self.mask_size = matting.mask_size
         self.reset = matting.reset
 
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._matting, name)
+
+    @property
+    def quality(self) -> int:
+        """In use."""
+        return self._matting.quality
+
+    @quality.setter
+    def quality(self, quality: int) -> None:
+        self._matting.quality = quality
+
     @property
     def strength(self) -> float:
         """Of the blur."""

@@ -1,9 +1,9 @@
 """The step under guard: a frame composed with its own mask comes out, or a fault."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, cast
 
 import numpy as np
 
@@ -60,6 +60,27 @@ class Matting(Protocol):
     ) -> Composite: ...
 
 
+class Graded(Matting, Protocol):
+    """A step that can also do it less well in less time.
+
+    qualities: their names, from the best on.
+    quality: the one in use, which may change between two frames if it is prepared.
+    """
+
+    qualities: Sequence[str]
+    quality: int
+
+    def prepare_quality(self, quality: int, height: int, width: int) -> float:
+        """Gets another quality ready, on any thread, while frames are composed by those that are:
+        what it takes as a share of what the best one does."""
+        ...
+
+
+def graded(matting: Matting) -> Graded | None:
+    """The step, if it has qualities."""
+    return cast(Graded, matting) if hasattr(matting, "qualities") else None
+
+
 class Fault(Exception):
     """Why a frame is covered: `kind` for counting, the message for the user."""
 
@@ -85,7 +106,8 @@ class Guard:
     is a Fault, and makes the step forget its state.
 
     A live source does not wait while the step prepares for a new size: its frames are faults of the
-    kind "preparing" until then. Other sources do.
+    kind "preparing" until then. Other sources do. With `others`, the step's other qualities are
+    prepared afterwards, while frames are composed by the best one.
     """
 
     CHECKS: ClassVar = ("check_index", "check_mask_shape", "check_mask_values", "check_image")
@@ -96,17 +118,20 @@ class Guard:
         look: Look,
         *,
         live: bool = False,
+        others: bool = False,
         say: Callable[[str], None] = print,
         clock: Clock | None = None,
     ) -> None:
         self.sizes: dict[tuple[int, int], tuple[int, int]] = {}
         """(height, width) of the frames that the step was prepared for, and of their masks."""
         self._live = live
+        self._others = others
         self._say = say
         self._clock = clock or Clock()
         self._matting = look.matting
         self._size: tuple[int, int] | None = None
         self._prepared: set[tuple[Matting, int, int]] = set()
+        self._costs: dict[tuple[Matting, int, int], tuple[float, ...]] = {}
         self._preparing = False
         self._coverage: float | None = None
         self._to_agree = 0
@@ -128,6 +153,23 @@ class Guard:
         self.sizes[height, width] = matting.mask_size(height, width)
         self._say(f"ready after {self._clock.now() - started_s:.1f} s")
 
+    def prepare_others(self, matting: Matting, height: int, width: int) -> None:
+        """Prepares a step's other qualities, one after another, each of use as soon as it is."""
+        key = (matting, height, width)
+        step = graded(matting)
+        if not self._others or step is None or key in self._costs:
+            return
+        self._costs[key] = (1.0,)
+        # What goes wrong here only leaves the governor with less to choose from.
+        with contextlib.suppress(Exception):
+            for quality in range(1, len(step.qualities)):
+                cost = step.prepare_quality(quality, height, width)
+                self._costs[key] = (*self._costs[key], cost)
+
+    def costs(self, matting: Matting, height: int, width: int) -> tuple[float, ...]:
+        """What each quality that is ready takes, as a share of what the best one does."""
+        return self._costs.get((matting, height, width), (1.0,))
+
     def forget(self) -> None:
         """What comes next has nothing to do with what came before."""
         self._coverage = None
@@ -137,15 +179,22 @@ class Guard:
         with contextlib.suppress(Exception):  # or the next call fails, too, and is a fault
             self._matting.reset()
 
-    def __call__(self, frame: Frame, picture: np.ndarray | None, look: Look) -> Composite:
+    def __call__(
+        self, frame: Frame, picture: np.ndarray | None, look: Look, quality: int = 0
+    ) -> Composite:
         """The frame composed; `picture` is the background's at its time and size, or None.
+
+        `quality` is the step's to use, if it is ready.
 
         Raises:
           Fault: it may not be shown.
         """
         try:
             self.check_frame(frame)
-            self._make_ready(look.matting, *frame.pixels.shape[:2])
+            height, width = frame.pixels.shape[:2]
+            self._make_ready(look.matting, height, width)
+            if step := graded(look.matting):
+                step.quality = min(quality, len(self.costs(step, height, width)) - 1)
             composite = look.matting(frame.pixels, picture, frame.index)
             for check in self.CHECKS:
                 getattr(self, check)(composite, frame, look)
@@ -236,6 +285,7 @@ class Guard:
                 self.prepare(matting, height, width)
         finally:
             self._preparing = False
+        self.prepare_others(matting, height, width)
 
 
 def _as_fault(error: Exception) -> Fault:

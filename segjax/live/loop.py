@@ -17,6 +17,7 @@ from segjax.live.clock import Clock
 from segjax.live.feed import IDLE_S, QUEUED, REST_S, Feed
 from segjax.live.frames import Frame, Output, Sink, Source, SourceLost, Stuck
 from segjax.live.gate import TICK_S, Gate, Scene, Taken
+from segjax.live.governor import Governor
 from segjax.live.guard import Composite, Fault, Guard, Look, Matting
 from segjax.live.states import State
 from segjax.live.timings import Report, Timings
@@ -43,7 +44,8 @@ def say(line: str) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Status:
-    """What a run is doing: its state, that state in words, and figures so far."""
+    """What a run is doing: its state, that state in words, figures so far, and the quality that the
+    governor chose."""
 
     state: State
     line: str
@@ -53,6 +55,7 @@ class Status:
     covered: int
     dropped: int
     fps: float
+    quality: str = "full"
 
 
 class Loop:
@@ -70,7 +73,8 @@ class Loop:
     A live source's frames are dropped for newer ones while the step is busy, it is entered again
     when it is lost, and a sink that fails is done without while there is another. Other sources
     wait, lose no frame, and give one output for each. A window is shown these at their own times,
-    other sinks as fast as they come.
+    other sinks as fast as they come. A `governor` lowers a live source's quality while there is too
+    little time for it, by what the step has prepared.
 
     `stop`, SIGINT and SIGTERM end the run after the frames under way, with finished outputs; a
     second signal, or one before the model is ready, raises KeyboardInterrupt.
@@ -85,10 +89,12 @@ class Loop:
         *,
         device: str,
         max_frames: int | None = None,
+        governor: Governor | None = None,
         say: Callable[[str], None] = say,
         clock: Clock | None = None,
     ) -> None:
         self._source = source
+        self._governor = governor if source.live else None
         self._max_frames = max_frames
         self._say = say
         self._clock = clock = clock or Clock()
@@ -97,7 +103,13 @@ class Loop:
         hear = self._lines.append
         self._look = Look(background, matting)
         self._scene = _scene(self._look, 0.0, *source.size)
-        self._guard = Guard(self._look, live=source.live, say=hear, clock=clock)
+        self._guard = Guard(
+            self._look,
+            live=source.live,
+            others=self._governor is not None,
+            say=hear,
+            clock=clock,
+        )
         self._gate = Gate(self._scene, live=source.live, rate=source.rate, clock=clock, say=hear)
         self._frames: Channel[Taken] = Channel(
             1 if source.live else QUEUED, newest_only=source.live, clock=clock
@@ -177,6 +189,7 @@ class Loop:
         height, width = self._scene.cover.shape[:2]
         if matting is not None:
             self._guard.prepare(matting, height, width)
+            self._guard.prepare_others(matting, height, width)
         look = Look(background, matting or self._look.matting)
         self._gate.set_scene(_scene(look, 0.0, height, width))
         self._look = look
@@ -191,8 +204,9 @@ class Loop:
             made["composed"],
             made["repeated"],
             made["covered"],
-            self._frames.dropped,
+            self._dropped(),
             self._timings.fps,
+            self._governor.level.name if self._governor else "full",
         )
 
     # The main thread
@@ -370,7 +384,10 @@ class Loop:
         return Taken(frame, self._scene, arrived_s, since_s, thumb, fault)
 
     def _step(self) -> None:
-        self._guard.prepare(self._look.matting, *self._source.size)
+        matting, size = self._look.matting, self._source.size
+        self._guard.prepare(matting, *size)
+        if self._governor:
+            self._clock.start(lambda: self._guard.prepare_others(matting, *size), "qualities")
         self._gate.begin()
         with self._changed:
             self._warm = True
@@ -384,7 +401,11 @@ class Loop:
                 return
             if since_s not in (None, taken.since_s):
                 self._guard.forget()
+                if self._governor:
+                    self._governor.forget()
             since_s = taken.since_s
+            if self._governor and not self._governor.takes(taken.arrived_s):
+                continue
             started_s = time.perf_counter()
             if taken.problem:
                 outcome = taken.problem
@@ -410,13 +431,24 @@ class Loop:
         )
 
     def _composite(self, taken: Taken) -> Composite | Fault:
-        self._busy_since_s = self._clock.now()
+        frame, look = taken.frame, taken.scene.look
+        began_s = self._busy_since_s = self._clock.now()
+        quality = self._governor.level.quality if self._governor else 0
         try:
-            return self._guard(taken.frame, taken.scene.picture, taken.scene.look)
+            composite = self._guard(frame, taken.scene.picture, look, quality)
         except Fault as fault:
             return fault
         finally:
             self._busy_since_s = None
+        if self._governor:
+            now_s = self._clock.now()
+            costs = self._guard.costs(look.matting, *frame.pixels.shape[:2])
+            line = self._governor.stepped(
+                frame.index, taken.arrived_s, now_s, now_s - began_s, self._clock.cpu(), costs
+            )
+            if line:
+                self._lines.append(line)
+        return composite
 
     def _leave(self) -> None:
         left, busy = 0, (None, 0)
@@ -466,6 +498,9 @@ class Loop:
             )
         return since_s, ticks + 1
 
+    def _dropped(self) -> int:
+        return self._frames.dropped + (self._governor.skipped if self._governor else 0)
+
     def _over(self) -> bool:
         return self._stopped or self._error is not None
 
@@ -479,7 +514,8 @@ class Loop:
         report.frames = self._timings.frames
         report.fps = round(self._timings.fps, 3)
         report.stages = self._timings.stages()
-        report.dropped = self._frames.dropped
+        report.dropped = self._dropped()
+        report.qualities = self._governor.times() if self._governor else {}
         made = self._gate.made
         report.composed, report.repeated = made["composed"], made["repeated"]
         report.covered = made["covered"]

@@ -77,7 +77,8 @@ class Report:
     `dropped` ones of a live source never entered the step. `states` says how often each was
     entered, and for how many seconds. `failed` says which sinks a live run went on without, and
     why; `held_up`, how many outputs a sink was too slow for. `sizes` are (height, width) of the
-    frames, and of the masks computed for them, in the order in which they came.
+    frames, and of the masks computed for them, in the order in which they came. `qualities` says
+    how often the governor chose each, and for how many seconds.
     """
 
     device: str
@@ -95,6 +96,7 @@ class Report:
     failed: dict[str, str] = field(default_factory=dict)
     held_up: dict[str, int] = field(default_factory=dict)
     sizes: list[dict[str, list[int]]] = field(default_factory=list)
+    qualities: dict[str, dict[str, float]] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=lambda: _versions())
 
     def as_json(self) -> dict[str, Any]:

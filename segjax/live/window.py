@@ -155,7 +155,7 @@ class Window(Sink):
         if "f" in self._on and self.controls is not None:
             now = self.controls.status()
             lines += [
-                f"{now.state}, {now.fps:.1f} fps",
+                f"{now.state}, {now.fps:.1f} fps, {now.quality}",
                 f"composed {now.composed}, repeated {now.repeated}",
                 f"covered {now.covered}, dropped {now.dropped}",
             ]

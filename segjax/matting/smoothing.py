@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import cv2
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -44,6 +45,21 @@ def empty_state(height: int, width: int) -> State:
     # NumPy's zeros, since JAX's are compiled.
     zeros = [np.zeros(shape, np.float32) for shape in shapes]
     return State(*jax.device_put(zeros, may_alias=False))
+
+
+def resized(state: State, height: int, width: int) -> State:
+    """The same memory for masks of another size, so that a change of size does not show."""
+
+    def of_size(array: np.ndarray) -> np.ndarray:
+        if array.ndim == 3:
+            return np.stack([of_size(plane) for plane in array])
+        if array.ndim < 2:
+            return array
+        way = cv2.INTER_AREA if height < array.shape[0] else cv2.INTER_LINEAR
+        return cv2.resize(array, (width, height), interpolation=way)
+
+    # By OpenCV, since JAX would compile it.
+    return State(*jax.device_put([of_size(np.asarray(each)) for each in state], may_alias=False))
 
 
 def smooth(state: State, alpha: jax.Array, planes: jax.Array) -> tuple[State, jax.Array]:

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from segjax.geometry import network_size
+from segjax.geometry import AREA, network_size
 from segjax.matting.effects import Effect, blurred_room
 from segjax.matting.refine import refine, refine_by_lines
 from segjax.matting.smoothing import State, smooth
@@ -22,10 +22,15 @@ FAINT = 0.05
 """Alphas of a mask below this become 0."""
 
 
-def mask_size(height: int, width: int) -> tuple[int, int]:
+def mask_size(height: int, width: int, area: int = AREA) -> tuple[int, int]:
     """The mask's size for a frame's: the network's, but never larger than the frame."""
-    rows, columns = network_size(height, width)
+    rows, columns = _seen_size(height, width, area)
     return min(rows, height), min(columns, width)
+
+
+def _seen_size(height: int, width: int, area: int) -> tuple[int, int]:
+    """The size at which the network sees a frame; below its own it is there to be fast."""
+    return network_size(height, width, area=area, even=area < AREA)
 
 
 def make_step(
@@ -35,6 +40,7 @@ def make_step(
     smoothing: bool = True,
     refinement: bool = True,
     guided: bool = False,
+    area: int = AREA,
     dtype: jax.typing.DTypeLike = jnp.float32,
     in_place: bool = False,
 ) -> Step:
@@ -49,12 +55,13 @@ def make_step(
     Args:
       guided: refine at the frame's full size too, along its own pixels; needs `refinement`. It is
         free on a GPU, and takes a CPU 2 ms more at 720p.
+      area: pixels of the frame that the network sees, about.
       dtype: that the network computes in, float32 or bfloat16; all else is float32. Parameters of
         another dtype are converted at every call.
       in_place: the frame is donated too, and a GPU writes the result over it, unless that is RGBA.
         For frames that are JAX's own and not used again.
     """
-    find_mask = _make_find_mask(model, smoothing, refinement, guided, dtype)
+    find_mask = _make_find_mask(model, smoothing, refinement, guided, dtype, area)
     in_place = in_place and effect.kind != "transparent"
 
     def step(params: Any, state: State, frame: jax.Array, background: Any) -> Any:
@@ -99,6 +106,7 @@ def _make_find_mask(
     refinement: bool,
     guided: bool,
     dtype: jax.typing.DTypeLike,
+    area: int = AREA,
 ) -> Callable[..., Any]:
     graph, state = nnx.split(model)
     form = jax.tree.structure(state)
@@ -109,13 +117,13 @@ def _make_find_mask(
         """Frame → (state, alpha [h, w], its lines or (), the frame at that size [h, w, 3])."""
         height, width = frame.shape[:2]
         with jax.named_scope("preprocess"):
-            small = preprocess(frame, network_size(height, width))
+            small = preprocess(frame, _seen_size(height, width, area))
         with jax.named_scope("network"):
             network = nnx.merge(graph, jax.tree.unflatten(form, jax.tree.leaves(params)))
             with convolutions_by(cpu.convolution):
                 logits = network(small[None].astype(dtype))[0, ..., 0]
             alpha = fill_holes(jax.nn.sigmoid(logits))
-        size = mask_size(height, width)
+        size = mask_size(height, width, area)
         if alpha.shape != size:  # a tiny frame
             alpha = jax.image.resize(alpha, size, "linear")
             small = jax.image.resize(small, (*size, 3), "linear")

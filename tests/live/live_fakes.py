@@ -41,6 +41,8 @@ class FakeMatting:
     ) -> None:
         self.prepared: list[tuple[int, int]] = []
         self.resets = 0
+        self.qualities = ("full",)
+        self.quality = 0
         self._spoil = spoil
         self._channels = 4 if transparent else 3
         self._step_s = step_s
@@ -48,6 +50,9 @@ class FakeMatting:
 
     def prepare(self, height: int, width: int) -> None:
         self.prepared.append((height, width))
+
+    def prepare_quality(self, quality: int, height: int, width: int) -> float:
+        raise AssertionError("there is one quality")
 
     def mask_size(self, height: int, width: int) -> tuple[int, int]:
         return height // 2, width // 2

@@ -1,5 +1,6 @@
 """What the guard lets pass, and what leaves in place of what it does not."""
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -169,6 +170,49 @@ def test_other_sources_wait_for_a_new_size() -> None:
         "preparing the model for 48x32",
         "preparing the model for 24x40",
     ]
+
+
+@pytest.mark.parametrize("others", [False, True])
+def test_other_qualities_are_used_once_they_are_prepared_for_the_size(others: bool) -> None:
+    class Twofold(FakeMatting):
+        def __init__(self) -> None:
+            super().__init__()
+            self.qualities = ("full", "coarse")
+            self.go, self.used = threading.Event(), []
+
+        def prepare_quality(self, quality: int, height: int, width: int) -> float:
+            assert self.go.wait(10)
+            return 0.5
+
+        def __call__(
+            self, pixels: np.ndarray, background: np.ndarray | None, index: int
+        ) -> Composite:
+            self.used.append(self.quality)
+            return super().__call__(pixels, background, index)
+
+    matting = Twofold()
+    look = Look(Blur(), matting)
+    guard = Guard(look, live=True, others=others, say=quiet)
+    guard.prepare(matting, 32, 48)
+
+    def shown(index: int, size: tuple[int, int]) -> bool:
+        with contextlib.suppress(Fault):
+            guard(frame(index, size), None, look, 1)
+            return True
+        return False
+
+    for index in range(1000):  # covered until the new size's best quality is there, and no longer
+        if shown(index, (40, 24)):
+            break
+        time.sleep(0.005)
+    assert matting.used[-1] == 0 and guard.costs(matting, 40, 24) == (1.0,)
+    matting.go.set()
+    for _ in range(1000 if others else 4):
+        time.sleep(0.005)
+        if guard.costs(matting, 40, 24) == (1.0, 0.5):
+            break
+    assert shown(1000, (40, 24)) and matting.used[-1] == (1 if others else 0)
+    assert shown(1001, (32, 48)) and matting.used[-1] == 0  # which nobody prepared more of
 
 
 @pytest.mark.parametrize("live", [False, True])

@@ -28,7 +28,7 @@ from segjax.live.backgrounds import Blur, Picture
 from segjax.live.channel import Channel, Closed
 from segjax.live.feed import QUEUED, Pace
 from segjax.live.frames import Frame, Sink
-from segjax.live.loop import Loop
+from segjax.live.loop import LEAVE_S, Loop
 
 
 def quiet(_: str) -> None:
@@ -105,6 +105,32 @@ def test_a_live_source_drops_for_the_newest_and_counts() -> None:
     assert indices[-1] == 59
     for kept in collector.frames:
         assert (kept.pixels[:, :24] == source.value(kept.index)).all()
+
+
+@pytest.mark.parametrize("max_frames", [None, 10])
+def test_a_stuck_sink_does_not_hold_up_the_end_of_a_live_run(max_frames: int | None) -> None:
+    said: list[str] = []
+    with ScriptedClock() as clock:
+        source = FakeSource(60, live=True, interval_s=1 / 30, clock=clock)
+        stuck, whole = Collector(write_s=1e9, clock=clock), Collector(clock=clock)
+        stuck.name = "stuck"
+        loop = Loop(
+            source,
+            FakeMatting(clock=clock),
+            Blur(),
+            [stuck, whole],
+            device="",
+            max_frames=max_frames,
+            say=said.append,
+            clock=clock,
+        )
+        start_s = clock.now()
+        loop.run()
+        took_s = clock.now() - start_s
+    assert took_s < 2 * LEAVE_S + 3
+    assert stuck.closed_with == [] and whole.closed_with == [None]
+    assert len(whole.frames) == (max_frames or 60)
+    assert "stuck is stuck: its output is not whole" in said
 
 
 def test_a_file_loses_no_frame_to_a_slow_step_or_sink() -> None:
@@ -272,7 +298,7 @@ def test_the_report_has_its_keys_and_its_figures() -> None:
     assert set(values) == {
         *("device", "frames", "dropped", "fps", "stages", "versions", "sizes"),
         *("composed", "repeated", "covered", "covered_because", "states"),
-        *("source", "sinks", "failed", "held_up"),
+        *("source", "sinks", "failed", "held_up", "qualities"),
     }
     assert values["device"] == "abacus"
     assert (values["source"], values["sinks"]) == ("fake", ["collector"])
@@ -296,7 +322,7 @@ def test_a_signal_leaves_a_playable_file(tmp_path: Path, signal_name: str, live:
         from pathlib import Path
         from live_fakes import FakeMatting, FakeSource
         from segjax.live.backgrounds import Blur
-        from segjax.live.loop import Loop
+        from segjax.live.loop import LEAVE_S, Loop
         from segjax.live.recording import Recording
         from segjax.live.frames import Sink
 
@@ -311,7 +337,8 @@ def test_a_signal_leaves_a_playable_file(tmp_path: Path, signal_name: str, live:
         sinks = [Recording(Path({str(out)!r})), Talking()]
         source = FakeSource(10**9, interval_s=0.005, live={live})
         report = Loop(source, FakeMatting(), Blur(), sinks, device="").run()
-        print(report.frames, sum(report.held_up.values()), report.states["stopped"]["count"])
+        held_up = report.held_up.get(sinks[0].name, 0)
+        print(report.frames, held_up, report.states["stopped"]["count"])
         """
     )
     path = os.pathsep.join([*sys.path, str(Path(__file__).parent)])

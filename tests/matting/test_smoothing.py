@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from matting_fakes import disc
 
-from segjax.matting.smoothing import empty_state, smooth
+from segjax.matting.smoothing import empty_state, resized, smooth
 
 HEIGHT, WIDTH = 96, 160
 STEP = jax.jit(smooth)
@@ -151,3 +151,21 @@ def test_the_state_is_as_the_step_needs_it():
     assert [x.shape for x in after] == [x.shape for x in state]
     buffers = {x.unsafe_buffer_pointer() for x in state}
     assert len(buffers) == len(state), "a donated buffer is given once"
+
+
+def test_a_mask_of_another_size_is_remembered():
+    """Of a still scene a new mask counts little, also when it is of another size than the last."""
+    rng = np.random.default_rng(0)
+    wall = picture(np.zeros((HEIGHT, WIDTH)), rng, noise=0.0)
+    state, _ = STEP(empty_state(HEIGHT, WIDTH), np.full((HEIGHT, WIDTH), 0.9, np.float32), wall)
+    # The wall is smooth: its rows and columns taken twice are still the same picture.
+    small = resized(state, HEIGHT // 2, WIDTH // 2)
+    assert small.alpha.shape == (HEIGHT // 2, WIDTH // 2)
+    large = resized(small, HEIGHT, WIDTH)
+    for other, tolerance in ((large, 0.02), (state, 1e-6)):
+        assert [leaf.dtype for leaf in other] == [leaf.dtype for leaf in state]
+        np.testing.assert_allclose(other.planes, wall, atol=tolerance)
+        _, alpha = STEP(other, np.full((HEIGHT, WIDTH), 0.7, np.float32), wall)
+        assert np.abs(alpha - 0.9).max() < 0.05
+    _, alpha = STEP(empty_state(HEIGHT, WIDTH), np.full((HEIGHT, WIDTH), 0.7, np.float32), wall)
+    assert np.abs(alpha - 0.7).max() < 0.01

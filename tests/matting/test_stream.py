@@ -172,6 +172,35 @@ def test_a_thousand_frames_leave_nothing_behind():
     assert compiled, "the listener hears compilations"
 
 
+def test_a_change_of_quality_compiles_nothing(matting, expected):
+    compiled = []
+
+    def listen(event, duration_secs, **_):
+        if event == "/jax/core/compile/backend_compile_duration":
+            compiled.append(duration_secs)
+
+    matting.reset()
+    matting.prepare(*SIZE)
+    assert matting.qualities == ("full", "coarse")
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    assert matting.prepare_quality(1, *SIZE) > 0
+    assert compiled, "the listener hears compilations"
+    compiled.clear()
+    sizes = set()
+    try:
+        for index, quality in enumerate((0, 0, 1, 1, 0, 1, 0, 1, 0)):
+            matting.quality = quality
+            composite = matting(FRAMES[0], None, index)
+            assert composite.alpha.shape == matting.mask_size(*SIZE)
+            sizes.add((quality, composite.alpha.shape))
+            # One frame, whichever way its mask is made: the picture is much the same.
+            off = np.abs(composite.image.astype(int) - expected[0].image)
+            assert off.mean() < (1 if quality == 0 else 6)
+    finally:
+        matting.quality = 0
+    assert not compiled and len(sizes) == 2
+
+
 def test_a_result_outlives_the_stream():
     matting = Matting(released(), COLOR)
     image = matting(FRAMES[0], None, 0).image
