@@ -2,7 +2,8 @@
 
 import copy
 import dataclasses
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -10,8 +11,10 @@ import numpy as np
 from flax import nnx
 
 from segjax.matting.effects import Effect
-from segjax.matting.smoothing import State, empty_state
-from segjax.matting.step import make_mask_step, make_step, mask_size
+from segjax.matting.people import Person, nobody_followed
+from segjax.matting.refine import USUAL_SOFTNESS
+from segjax.matting.smoothing import empty_state
+from segjax.matting.step import ROOMS, make_mask_step, make_step, mask_size
 from segjax.memory import keep_freed_memory
 from segjax.models import Segmenter
 
@@ -47,6 +50,8 @@ class Matting:
       smoothing: of the mask in time.
       refinement: of the mask's edges.
       guided: refine the edges along the frame's own pixels too; by default not on a CPU.
+      person: who of several is shown: "all", or the one who is "largest", or most in the middle
+        ("central"), and then for as long as they are there.
       dtype: that the network computes in; by default bfloat16, on a CPU float32.
     """
 
@@ -58,6 +63,7 @@ class Matting:
         smoothing: bool = True,
         refinement: bool = True,
         guided: bool | None = None,
+        person: Person = "all",
         dtype: jax.typing.DTypeLike | None = None,
     ):
         on_cpu = jax.default_backend() == "cpu"
@@ -69,19 +75,22 @@ class Matting:
             smoothing=smoothing,
             refinement=refinement,
             guided=not on_cpu if guided is None else guided,
+            person=person,
             dtype=network_dtype,
             # A frame's copy on another device is ours to write over; on a CPU it is no copy.
             in_place=not on_cpu,
         )
         self._effect = effect
         self.strength = effect.strength
-        """Of the blur, in (0, 1]; it may change between frames and compiles nothing."""
-        self._states = _States()
+        """Of the blur or bokeh, in (0, 1]; it may change between frames and compiles nothing."""
+        self.softness = USUAL_SOFTNESS
+        """Of the mask's edges, in [0, 1]; it may change like the strength."""
+        self._states = _States(empty_state if person == "all" else nobody_followed)
 
     def another(self) -> "Matting":
         """One for a further stream: the same compiled step and parameters, a state of its own."""
         other = copy.copy(self)
-        other._states = _States()
+        other._states = self._states.another()
         return other
 
     def mask_size(self, height: int, width: int) -> tuple[int, int]:
@@ -91,7 +100,8 @@ class Matting:
     def prepare(self, height: int, width: int) -> None:
         """Compiles for a size of frame and runs it once, so that the first real one is fast."""
         blank = np.zeros((height, width, 3), np.uint8)
-        self(blank, blank if self._effect.kind == "picture" else None, 0)
+        behind = blank if self._effect.kind == "picture" else None
+        self(blank, np.stack([blank, blank]) if self._effect.overlaid else behind, 0)
         self.reset()
 
     def reset(self) -> None:
@@ -99,11 +109,15 @@ class Matting:
         self._states.reset()
 
     def __call__(self, pixels: np.ndarray, background: np.ndarray | None, index: int) -> Composite:
-        """Composes one frame, uint8 [H, W, 3], over `background` (of the effect "picture")."""
-        if self._effect.kind == "blur":
-            background = np.asarray(self.strength, np.float32)
+        """Composes one frame, uint8 [H, W, 3], over `background` (of the effect "picture", or the
+        layer of one that is overlaid)."""
+        behind: Any = background
+        if self._effect.kind in ROOMS:
+            strength = np.asarray(self.strength, np.float32)
+            behind = (strength, background) if self._effect.overlaid else strength
         state = self._states.take(*pixels.shape[:2])
-        state, image, alpha = self._step(self._params, state, pixels, background)
+        softness = np.asarray(self.softness, np.float32)
+        state, image, alpha = self._step(self._params, state, pixels, behind, softness)
         self._states.keep(state)
         # Both wait until all that reads `pixels` is done.
         return Composite(_taken(image), np.array(alpha), index)
@@ -159,17 +173,22 @@ class _Memory:
 class _States:
     """The state between two frames: a new one after a reset, a change of size or an exception."""
 
-    def __init__(self) -> None:
-        self._state: State | None = None
+    def __init__(self, empty: Callable[[int, int], Any] = empty_state) -> None:
+        self._empty = empty
+        self._state: Any = None
+
+    def another(self) -> "_States":
+        """For a further stream."""
+        return _States(self._empty)
 
     def reset(self) -> None:
         self._state = None
 
-    def take(self, height: int, width: int) -> State:
+    def take(self, height: int, width: int) -> Any:
         """The state for a frame; it is gone from here, since the step is given its memory."""
         state, self._state = self._state, None
         size = mask_size(height, width)
-        return empty_state(*size) if state is None or state.alpha.shape != size else state
+        return self._empty(*size) if state is None or state.alpha.shape != size else state
 
-    def keep(self, state: State) -> None:
+    def keep(self, state: Any) -> None:
         self._state = state
