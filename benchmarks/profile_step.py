@@ -43,7 +43,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
-    parser.add_argument("--effect", default="blur", help="blur, picture, color or transparent")
+    parser.add_argument("--effect", default="blur", help="an effect, such as blur or bokeh")
     parser.add_argument("--size", default="1280x720", help="WIDTHxHEIGHT of the frames")
     parser.add_argument("--model", default="portrait", help="name or path of weights (portrait)")
     parser.add_argument("--frames", type=int, default=10, help="frames traced (10)")

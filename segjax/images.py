@@ -69,6 +69,21 @@ def decode_image(data: bytes, name: Path | str) -> np.ndarray:
     return pixels
 
 
+def read_rgba(path: Path | str) -> np.ndarray:
+    """Reads a picture with transparency as uint8 RGBA [H, W, 4]; colours are as stored.
+
+    Raises:
+      SegjaxError: missing, empty, not a picture, or without transparency.
+    """
+    pixels = _decode(_bytes(Path(path)), path)
+    if pixels.ndim == 2 or pixels.shape[2] != 4 or pixels[..., 3].min() == 255:
+        raise SegjaxError(
+            f"{path} has no transparent part and would hide all behind it; give a PNG with "
+            "transparency"
+        )
+    return cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGBA)
+
+
 def read_mask(path: Path | str) -> np.ndarray:
     """Reads a one-channel picture as uint8 [H, W]; 16-bit keeps its upper 8 bits.
 

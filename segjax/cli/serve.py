@@ -19,6 +19,7 @@ from segjax.live.cameras import list_cameras
 from segjax.live.controls import Controls, Views
 from segjax.live.governor import Governor
 from segjax.live.loop import Loop, say
+from segjax.live.overlays import Overlaid, Overlay
 from segjax.live.sinks import open_sink
 from segjax.live.sources import open_source
 from segjax.live.window import Window
@@ -54,9 +55,10 @@ class Options:
     picture. `list` lists the cameras.
     `browser` serves a page: the browser's camera in, the picture back."""
     background: Annotated[str, tyro.conf.arg(metavar="BG")] = "blur"
-    """`blur`, `blur:STRENGTH` (above 0, up to 1; `blur` is 0.5), `#rrggbb`, an image, a video
-    (looped), `transparent`, or a room drawn for you: `studio`, `blinds`, `evening`, `bookshelf`,
-    `plaster`, `paper`, `dusk`, `brand` or `brand:#rrggbb`."""
+    """`blur`, `bokeh` (out of focus, lamps become discs), `blur:STRENGTH` and `bokeh:STRENGTH`
+    (above 0, up to 1; without a number 0.5), `#rrggbb`, an image, a video (looped), `transparent`,
+    or a room drawn for you: `studio`, `blinds`, `evening`, `bookshelf`, `plaster`, `paper`, `dusk`,
+    `brand` or `brand:#rrggbb`."""
     sinks: Annotated[
         tuple[str, ...], tyro.conf.arg(name="sink", metavar="SINK"), tyro.conf.UseAppendAction
     ] = ()
@@ -75,6 +77,11 @@ class Options:
     """Frames a second that a camera is asked for."""
     smoothing: bool = True
     """Smooth the mask in time. Switch it off for a folder of pictures that are no clip."""
+    overlay: Path | None = None
+    """PNG with transparency, such as a logo or a frame, between the room and the person; scaled to
+    cover the picture."""
+    edge_softness: float = 0.5
+    """How soft the person's outline is, from 0, hard, to 1."""
     governor: bool = True
     """Lower a camera's quality (coarser masks, then fewer frames) while the machine is too busy for
     all of it."""
@@ -138,6 +145,8 @@ def main(options: Options) -> None:
     if options.source == "browser":
         from segjax.cli.page import serve_page
 
+        if options.overlay:
+            say("--overlay is not used: the page has none")
         if options.save:
             _keep(options)
         serve_page(options)
@@ -152,8 +161,12 @@ def main(options: Options) -> None:
             f"got --cpu-share {options.cpu_share:g}; it is a share of all processors, above 0 and "
             "up to 1; give 0.5 for one half"
         )
+    check_softness(options.edge_softness)
     # Everything that the user may have got wrong comes before the seconds that JAX takes to start.
     background = parse_background(options.background)
+    overlay = Overlay(options.overlay) if options.overlay else None
+    if overlay:
+        background = Overlaid(background, overlay)
     source = open_source(
         options.source, size=_size(options.camera_size), rate=options.camera_rate, say=say
     )
@@ -191,6 +204,7 @@ def main(options: Options) -> None:
                 lambda other: views.of(load_matting(options, other)),
                 views,
                 say,
+                overlay,
             )
     report = loop.run()
 
@@ -214,8 +228,24 @@ def load_matting(options: Options, background: Background) -> "Matting":
     from segjax.matting import Effect, Matting
 
     use_cache()
-    effect = Effect(background.kind, strength=background.strength, color=background.color)
-    return Matting(weights.load(options.model), effect=effect, smoothing=options.smoothing)
+    effect = Effect(
+        background.kind,
+        strength=background.strength,
+        color=background.color,
+        overlaid=background.layered,
+    )
+    matting = Matting(weights.load(options.model), effect=effect, smoothing=options.smoothing)
+    matting.softness = options.edge_softness
+    return matting
+
+
+def check_softness(softness: float) -> None:
+    """Raises a SegjaxError if it is none."""
+    if not 0 <= softness <= 1:
+        raise SegjaxError(
+            f"got --edge-softness {softness:g}; it is a number from 0, for a hard outline, to 1; "
+            "0.5 is the usual one"
+        )
 
 
 def device_name() -> str:

@@ -14,10 +14,10 @@ from segjax.live.frames import Frame
 from segjax.live.videos import VideoFile
 from segjax.scenery import SCENES, draw
 
-Kind = Literal["blur", "color", "picture", "transparent"]
+Kind = Literal["blur", "bokeh", "color", "picture", "transparent"]
 
 BLUR = 0.5
-"""The strength of `blur` without a number."""
+"""The strength of `blur` and `bokeh` without a number."""
 
 
 class Background:
@@ -26,11 +26,14 @@ class Background:
     kind: how the step treats it.
     strength: of the blur, in (0, 1]; 1 leaves nothing of the room but its colours.
     color: RGB, 0..255 each.
+    layered: whether `picture` is no background but the layer of an overlay, which the step lays
+      over the background that it makes.
     """
 
     kind: Kind
     strength: float = BLUR
     color: tuple[int, int, int] = (0, 0, 0)
+    layered: bool = False
 
     def picture(self, time_s: float, height: int, width: int) -> np.ndarray | None:
         """uint8 RGB [height, width, 3], not to be written to, for a picture or a video at `time_s`
@@ -57,6 +60,12 @@ class Blur(Background):
         x = np.linspace(-1, 1, width, dtype=np.float32)[None, :, None]
         light = 1 - 0.12 * (x**2 + (y + 0.4) ** 2)
         return np.rint(light * np.array([150, 156, 164], np.float32)).clip(0, 255).astype(np.uint8)
+
+
+class Bokeh(Blur):
+    """The room out of focus: its lamps become discs."""
+
+    kind = "bokeh"
 
 
 class Color(Background):
@@ -159,6 +168,10 @@ class Video(Picture):
         return math.inf if alone else self._now.time_s + 1 / self._video.rate
 
 
+BLURS: dict[str, type[Blur]] = {"blur": Blur, "bokeh": Bokeh}
+"""What has a strength, by its kind."""
+
+
 def fit(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
     """Scales a picture until it covers height × width, and cuts what stands over, evenly."""
     scale = max(height / pixels.shape[0], width / pixels.shape[1])
@@ -173,15 +186,15 @@ def fit(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def parse_background(spec: str) -> Background:
-    """The background that `spec` names: `blur`, `blur:STRENGTH`, `#rrggbb`, `transparent`, a drawn
-    scene, `brand:#rrggbb`, or the path of a picture or a video.
+    """The background that `spec` names: `blur`, `bokeh`, `blur:STRENGTH`, `bokeh:STRENGTH`,
+    `#rrggbb`, `transparent`, a drawn scene, `brand:#rrggbb`, or the path of a picture or a video.
 
     Raises:
       SegjaxError: it names none, or the file cannot be read.
     """
     kind, colon, detail = spec.partition(":")
-    if kind == "blur":
-        return Blur(_strength(spec, detail)) if colon else Blur()
+    if kind in BLURS:
+        return BLURS[kind](_strength(spec, detail)) if colon else BLURS[kind]()
     if spec == "transparent":
         return Transparent()
     if spec in SCENES:
@@ -194,8 +207,8 @@ def parse_background(spec: str) -> Background:
     if not path.exists():
         raise SegjaxError(
             f"got the background {spec!r}, and no such file exists; a background is 'blur', "
-            f"'blur:STRENGTH', '#rrggbb', 'transparent', {', '.join(SCENES)}, 'brand:#rrggbb', an "
-            "image or a video; give one of these"
+            "'bokeh', 'blur:STRENGTH', 'bokeh:STRENGTH', '#rrggbb', 'transparent', "
+            f"{', '.join(SCENES)}, 'brand:#rrggbb', an image or a video; give one of these"
         )
     if path.is_dir():
         raise SegjaxError(f"the background {spec} is a folder; give one image or one video of it")
@@ -220,6 +233,6 @@ def _strength(spec: str, text: str) -> float:
     if not 0 < strength <= 1:
         raise SegjaxError(
             f"got the background {spec!r}; the strength of the blur is a number above 0, which "
-            "would show the room, up to 1; write 'blur:0.5'"
+            f"would show the room, up to 1; write '{spec.partition(':')[0]}:0.5'"
         )
     return strength

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from segjax.live.backgrounds import Background, Blur, Color, Picture, parse_background
+from segjax.live.backgrounds import BLURS, Background, Blur, Color, Picture, parse_background
 from segjax.live.guard import Composite, Matting
+from segjax.live.overlays import Overlaid, Overlay
 from segjax.scenery import SCENES
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ class Controls:
       make: another step for a background of another kind; it may take seconds.
       views: what `make`'s steps and the run's own are looked at by.
       say: told what became of a change.
+      overlay: what every background has before it.
     """
 
     def __init__(
@@ -102,13 +104,15 @@ class Controls:
         make: Callable[[Background], Seen],
         views: Views,
         say: Callable[[str], None],
+        overlay: Overlay | None = None,
     ) -> None:
         self.views = views
         self._loop = loop
         self._make = make
         self._say = say
-        blur = () if background.kind == "blur" else ("blur",)
-        self._choices = tuple(dict.fromkeys((spec, *blur, *SCENES)))
+        self._overlay = overlay
+        blurs = [kind for kind in BLURS if kind != background.kind]
+        self._choices = tuple(dict.fromkeys((spec, *blurs, *SCENES)))
         self._fixed = background.kind == "transparent"  # its sinks expect RGBA
         self._strength = background.strength
         self._mattings = {background.kind: matting}
@@ -133,7 +137,7 @@ class Controls:
         """Makes the blur stronger by so many steps, or weaker; what the user is told."""
         with self._lock:
             number, strength = self._wanted
-            if not self._choices[number].startswith("blur"):
+            if self._choices[number].partition(":")[0] not in BLURS:
                 return "this background is not blurred"
             strength = round(min(1.0, max(STEP, strength + steps * STEP)), 2)
             self._wanted = number, strength
@@ -178,12 +182,14 @@ class Controls:
     def _give(self, spec: str, strength: float) -> None:
         background = parse_background(spec)
         if isinstance(background, Blur):
-            background = Blur(strength)
+            background = type(background)(strength)
         if isinstance(background, Color):  # which a step has built in; a picture it is given
             background = Picture(np.full((16, 16, 3), background.color, np.uint8))
+        if self._overlay:
+            background = Overlaid(background, self._overlay)
         matting = self._mattings.get(background.kind)
         if matting is None:
             matting = self._mattings[background.kind] = self._make(background)
-        if background.kind == "blur":
+        if background.kind in BLURS:
             matting.strength = strength
         self._loop.switch(background, matting)

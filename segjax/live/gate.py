@@ -36,7 +36,8 @@ LOST_AFTER_S = 2.5
 class Scene:
     """What a frame is composed over. No byte of a camera goes into one.
 
-    picture: the background's at the frame's time and size, uint8 [H, W, 3], if it has one.
+    picture: the background's at the frame's time and size, uint8 [H, W, 3], if it has one, or the
+      layer that it has.
     cover: what may leave in place of the frame: uint8 [H, W, 3], or RGBA [H, W, 4].
     Neither is to be written to.
     """

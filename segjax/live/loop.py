@@ -558,7 +558,10 @@ def _scene(look: Look, time_s: float, height: int, width: int, last: Scene | Non
         and last.cover.shape[:2] == (height, width)
     ):
         return last
-    cover = look.background.cover(height, width, time_s) if picture is None else picture
+    if picture is None or look.background.layered:
+        cover = look.background.cover(height, width, time_s)
+    else:
+        cover = picture
     return Scene(look, picture, cover)
 
 

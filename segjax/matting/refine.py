@@ -14,13 +14,24 @@ LOWEST, HIGHEST = 0.25, 0.75
 """Alphas outside become exactly 0 and 1: a trace of the room is still the room, and a network in
 doubt is mostly wrong about both."""
 
+USUAL_SOFTNESS = 0.5
+"""Of an edge: what `LOWEST` and `HIGHEST` say."""
 
-def refine(alpha: jax.Array, planes: jax.Array) -> jax.Array:
+HARDEST, SOFTEST = 1 / 6, 5 / 6
+"""How much of alpha's range lies between the two ends at softness 0 and 1. The steepest lines of
+the hardest edges are still as many as the integers of `guided_upsample_blend` hold."""
+
+
+def refine(
+    alpha: jax.Array, planes: jax.Array, softness: float | jax.Array = USUAL_SOFTNESS
+) -> jax.Array:
     """Guided filter (He et al., 2013) of a mask by the picture's brightness, then firm ends.
 
     Args:
       alpha: float32 [h, w] in [0, 1].
       planes: float32 [3, h, w] in [0, 1], the picture's colours at the mask's size.
+      softness: of the edge, in [0, 1]: how far apart the firm ends are. A float32 [] may change
+        without a compilation.
 
     Returns:
       float32 [h, w] in [0, 1].
@@ -33,24 +44,35 @@ def refine(alpha: jax.Array, planes: jax.Array) -> jax.Array:
     slope = covariance / (variance + SOFTNESS)
     offset = mean_alpha - slope * mean_guide
     slope, offset = box(jnp.stack([slope, offset]), RADIUS)
-    return _firm(slope * guide + offset)
+    return _firm(*_softened(slope, offset, softness), guide)
 
 
 def refine_by_lines(
-    alpha: jax.Array, planes: jax.Array
+    alpha: jax.Array, planes: jax.Array, softness: float | jax.Array = USUAL_SOFTNESS
 ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
     """The same, and slope and offset of the lines by which `guided_upsample_blend` goes on.
 
     It does with each pixel of the frame what is done here with the small picture's, so that edges
     are as fine as the frame.
     """
-    slope, offset = guided_coefficients(alpha, jnp.moveaxis(planes, 0, -1))
-    return _firm(slope * _luma(planes) + offset), (slope, offset)
+    lines = guided_coefficients(alpha, jnp.moveaxis(planes, 0, -1))
+    slope, offset = _softened(*lines, softness)
+    return _firm(slope, offset, _luma(planes)), (slope, offset)
 
 
 def _luma(planes: jax.Array) -> jax.Array:
     return 0.299 * planes[0] + 0.587 * planes[1] + 0.114 * planes[2]
 
 
-def _firm(alpha: jax.Array) -> jax.Array:
+def _softened(
+    slope: jax.Array, offset: jax.Array, softness: float | jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Lines so much steeper or flatter around one half that the same ends make an edge so soft."""
+    width = (HIGHEST - LOWEST) + (softness - USUAL_SOFTNESS) * (SOFTEST - HARDEST)
+    steeper = (HIGHEST - LOWEST) / width
+    return slope * steeper, offset * steeper + 0.5 * (1 - steeper)
+
+
+def _firm(slope: jax.Array, offset: jax.Array, brightness: jax.Array) -> jax.Array:
+    alpha = slope * brightness + offset
     return jnp.clip((alpha - LOWEST) / (HIGHEST - LOWEST), 0, 1)

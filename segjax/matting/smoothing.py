@@ -1,6 +1,6 @@
 """A mask that holds still where the picture does."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import jax
@@ -47,19 +47,20 @@ def empty_state(height: int, width: int) -> State:
     return State(*jax.device_put(zeros, may_alias=False))
 
 
-def resized(state: State, height: int, width: int) -> State:
-    """The same memory for masks of another size, so that a change of size does not show."""
+def resized(state: Any, like: Any) -> Any:
+    """The memory of a stream in the sizes of another's, so that a change of size does not show."""
 
-    def of_size(array: np.ndarray) -> np.ndarray:
+    def of_size(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
         if array.ndim == 3:
-            return np.stack([of_size(plane) for plane in array])
+            return np.stack([of_size(plane, shape[1:]) for plane in array])
         if array.ndim < 2:
             return array
-        way = cv2.INTER_AREA if height < array.shape[0] else cv2.INTER_LINEAR
-        return cv2.resize(array, (width, height), interpolation=way)
+        way = cv2.INTER_AREA if shape[0] < array.shape[0] else cv2.INTER_LINEAR
+        return cv2.resize(array, shape[::-1], interpolation=way)
 
     # By OpenCV, since JAX would compile it.
-    return State(*jax.device_put([of_size(np.asarray(each)) for each in state], may_alias=False))
+    arrays = jax.tree.map(lambda old, new: of_size(np.asarray(old), new.shape), state, like)
+    return jax.device_put(arrays, may_alias=False)
 
 
 def smooth(state: State, alpha: jax.Array, planes: jax.Array) -> tuple[State, jax.Array]:

@@ -8,18 +8,29 @@ import jax.numpy as jnp
 from flax import nnx
 
 from segjax.geometry import AREA, network_size
+from segjax.matting.bokeh import bokeh_room
 from segjax.matting.effects import Effect, blurred_room
-from segjax.matting.refine import refine, refine_by_lines
+from segjax.matting.overlay import over, under
+from segjax.matting.people import Followed, Person, choose
+from segjax.matting.refine import USUAL_SOFTNESS, refine, refine_by_lines
 from segjax.matting.smoothing import State, smooth
 from segjax.models import Segmenter, convolutions_by
 from segjax_kernels import cpu, fill_holes, guided_upsample_blend, preprocess, upsample_blend
+from segjax_kernels.upsample_blend.reference import fade
 
-Step = Callable[[Any, State, Any, Any], tuple[State, jax.Array, jax.Array]]
-"""(params, state, frame uint8 [H, W, 3], background) → (state, out uint8, alpha float32 [h, w])."""
+Step = Callable[..., tuple[State, jax.Array, jax.Array]]
+"""(params, state, frame uint8 [H, W, 3], background, softness=0.5) → (state, out uint8, alpha
+float32 [h, w])."""
 
 
 FAINT = 0.05
-"""Alphas of a mask below this become 0."""
+"""Alphas below this become 0: of the mask, and again of each pixel of the frame, between those of
+the mask. There what is above is spread over the range again: cutting 5 % off would draw a contour
+of up to 12 levels, and this shows less of the room, not more."""
+
+
+ROOMS = {"blur": blurred_room, "bokeh": bokeh_room}
+"""What shows the room behind the person, by the kind of effect."""
 
 
 def mask_size(height: int, width: int, area: int = AREA) -> tuple[int, int]:
@@ -41,14 +52,18 @@ def make_step(
     refinement: bool = True,
     guided: bool = False,
     area: int = AREA,
+    person: Person = "all",
     dtype: jax.typing.DTypeLike = jnp.float32,
     in_place: bool = False,
 ) -> Step:
     """The jitted step of a model and an effect; the state is donated.
 
-    `background` is uint8 [H, W, 3] for the effect "picture"; for "blur" float32 [], a strength in
-    place of the effect's, or None; otherwise None. `out` is uint8
-    [H, W, 3], or RGBA [H, W, 4] for "transparent", whose colour is 0 where it shows nothing.
+    `background` is uint8 [H, W, 3] for the effect "picture"; for "blur" and "bokeh" float32 [], a
+    strength in place of the effect's, or None; otherwise None. If the effect is overlaid, it is a
+    layer (`overlay.py`), of "blur" and "bokeh" a pair of strength and layer. `softness` is of the
+    mask's edge, in [0, 1]; a float32 [] may change without a compilation; it needs `refinement`.
+    `out` is uint8 [H, W, 3], or RGBA [H, W, 4] for "transparent", whose colour is 0 where it shows
+    nothing.
     A size of frame is a compilation. One that no frame was seen of is compiled at the first call.
     `jax.vmap` of it makes one step of several streams.
 
@@ -56,28 +71,40 @@ def make_step(
       guided: refine at the frame's full size too, along its own pixels; needs `refinement`. It is
         free on a GPU, and takes a CPU 2 ms more at 720p.
       area: pixels of the frame that the network sees, about.
+      person: who is shown; unless it is "all", the state is a `Followed`.
       dtype: that the network computes in, float32 or bfloat16; all else is float32. Parameters of
         another dtype are converted at every call.
       in_place: the frame is donated too, and a GPU writes the result over it, unless that is RGBA.
         For frames that are JAX's own and not used again.
     """
-    find_mask = _make_find_mask(model, smoothing, refinement, guided, dtype, area)
+    find_mask = _make_find_mask(model, smoothing, refinement, guided, dtype, area, person)
     in_place = in_place and effect.kind != "transparent"
 
-    def step(params: Any, state: State, frame: jax.Array, background: Any) -> Any:
-        state, alpha, lines, small = find_mask(params, state, frame)
-        if effect.kind == "blur":
+    def step(
+        params: Any, state: State, frame: jax.Array, background: Any, softness: Any = USUAL_SOFTNESS
+    ) -> Any:
+        state, alpha, lines, small = find_mask(params, state, frame, softness)
+        layer = None
+        if effect.overlaid:
+            background, layer = background if effect.kind in ROOMS else (None, background)
+        if effect.kind in ROOMS:
             with jax.named_scope("background"):
                 strength = effect.strength if background is None else background
-                background = blurred_room(small, alpha, strength)
+                background = ROOMS[effect.kind](small, alpha, strength)
+                if layer is not None:
+                    background = over(layer, background)
         elif effect.kind == "color":
             background = jnp.array(effect.color, jnp.uint8)
         with jax.named_scope("blend"):
             if lines:
                 slope, offset = lines
-                out = guided_upsample_blend(frame, slope, offset, background, in_place=in_place)
+                out = guided_upsample_blend(
+                    frame, slope, offset, background, faint=FAINT, in_place=in_place
+                )
             else:
-                out = upsample_blend(frame, alpha, background, in_place=in_place)
+                out = upsample_blend(frame, alpha, background, faint=FAINT, in_place=in_place)
+            if effect.kind == "transparent" and layer is not None:
+                out = under(layer, out)
         return state, out, alpha
 
     return jax.jit(step, donate_argnums=(1, 2) if in_place else 1)
@@ -95,7 +122,7 @@ def make_mask_step(
 
     def step(params: Any, state: State, frame: jax.Array) -> tuple[State, jax.Array]:
         state, alpha, _, _ = find_mask(params, state, frame)
-        return state, jax.image.resize(alpha, frame.shape[:2], "linear")
+        return state, fade(jax.image.resize(alpha, frame.shape[:2], "linear"), FAINT)
 
     return jax.jit(step, donate_argnums=1)
 
@@ -107,13 +134,14 @@ def _make_find_mask(
     guided: bool,
     dtype: jax.typing.DTypeLike,
     area: int = AREA,
+    person: Person = "all",
 ) -> Callable[..., Any]:
     graph, state = nnx.split(model)
     form = jax.tree.structure(state)
 
     def find_mask(
-        params: Any, state: State, frame: jax.Array
-    ) -> tuple[State, jax.Array, tuple[jax.Array, ...], jax.Array]:
+        params: Any, state: Any, frame: jax.Array, softness: Any = USUAL_SOFTNESS
+    ) -> tuple[Any, jax.Array, tuple[jax.Array, ...], jax.Array]:
         """Frame → (state, alpha [h, w], its lines or (), the frame at that size [h, w, 3])."""
         height, width = frame.shape[:2]
         with jax.named_scope("preprocess"):
@@ -127,6 +155,11 @@ def _make_find_mask(
         if alpha.shape != size:  # a tiny frame
             alpha = jax.image.resize(alpha, size, "linear")
             small = jax.image.resize(small, (*size, 3), "linear")
+        sure = None
+        if person != "all":
+            with jax.named_scope("person"):
+                state, sure = state
+                alpha, sure = choose(alpha, sure, person)
         planes = jnp.moveaxis(small, -1, 0)
         if smoothing:
             with jax.named_scope("smooth"):
@@ -136,9 +169,11 @@ def _make_find_mask(
         if refinement:
             with jax.named_scope("refine"):
                 if guided:
-                    alpha, lines = refine_by_lines(alpha, planes)
+                    alpha, lines = refine_by_lines(alpha, planes, softness)
                 else:
-                    alpha = refine(alpha, planes)
+                    alpha = refine(alpha, planes, softness)
+        if sure is not None:
+            state = Followed(state, sure)
         # What is hardly there shows nothing of the room; a NaN stays one and is covered.
         return state, jnp.where(alpha < FAINT, 0, alpha), lines, small
 

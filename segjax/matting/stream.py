@@ -3,7 +3,8 @@
 import copy
 import dataclasses
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,8 +13,10 @@ from flax import nnx
 
 from segjax.geometry import AREA
 from segjax.matting.effects import Effect
-from segjax.matting.smoothing import State, empty_state, resized
-from segjax.matting.step import make_mask_step, make_step, mask_size
+from segjax.matting.people import Person, nobody_followed
+from segjax.matting.refine import USUAL_SOFTNESS
+from segjax.matting.smoothing import empty_state, resized
+from segjax.matting.step import ROOMS, make_mask_step, make_step, mask_size
 from segjax.memory import keep_freed_memory
 from segjax.models import Segmenter
 
@@ -70,6 +73,8 @@ class Matting:
       smoothing: of the mask in time.
       refinement: of the mask's edges.
       guided: refine the edges along the frame's own pixels too; by default not on a CPU.
+      person: who of several is shown: "all", or the one who is "largest", or most in the middle
+        ("central"), and then for as long as they are there.
       dtype: that the network computes in; by default bfloat16, on a CPU float32.
     """
 
@@ -81,6 +86,7 @@ class Matting:
         smoothing: bool = True,
         refinement: bool = True,
         guided: bool | None = None,
+        person: Person = "all",
         dtype: jax.typing.DTypeLike | None = None,
     ):
         on_cpu = jax.default_backend() == "cpu"
@@ -98,6 +104,7 @@ class Matting:
                 smoothing=smoothing,
                 refinement=refinement,
                 guided=kind.guided,
+                person=person,
                 area=kind.area,
                 dtype=network_dtype,
                 # A frame's copy on another device is ours to write over; on a CPU it is no copy.
@@ -109,13 +116,15 @@ class Matting:
         self.quality = 0
         self._effect = effect
         self.strength = effect.strength
-        """Of the blur, in (0, 1]; it may change between frames and compiles nothing."""
-        self._states = _States()
+        """Of the blur or bokeh, in (0, 1]; it may change between frames and compiles nothing."""
+        self.softness = USUAL_SOFTNESS
+        """Of the mask's edges, in [0, 1]; it may change like the strength."""
+        self._states = _States(empty_state if person == "all" else nobody_followed)
 
     def another(self) -> "Matting":
         """One for a further stream: the same compiled step and parameters, a state of its own."""
         other = copy.copy(self)
-        other._states = _States()
+        other._states = self._states.another()
         return other
 
     def mask_size(self, height: int, width: int) -> tuple[int, int]:
@@ -142,25 +151,31 @@ class Matting:
     def _time(self, quality: int, height: int, width: int) -> float:
         """Seconds that a blank frame takes, which no stream remembers."""
         blank = np.zeros((height, width, 3), np.uint8)
-        state = empty_state(*mask_size(height, width, self._areas[quality]))
+        state = self._states.empty(*mask_size(height, width, self._areas[quality]))
+        behind = blank if self._effect.kind == "picture" else None
+        if self._effect.overlaid:
+            behind = np.stack([blank, blank])
         began_s = time.perf_counter()
-        picture = blank if self._effect.kind == "picture" else None
-        jax.block_until_ready(self._run(quality, state, blank, picture))
+        jax.block_until_ready(self._run(quality, state, blank, behind))
         return time.perf_counter() - began_s
 
     def _run(
-        self, quality: int, state: State, pixels: np.ndarray, background: np.ndarray | None
-    ) -> tuple[State, jax.Array, jax.Array]:
-        if self._effect.kind == "blur":
-            background = np.asarray(self.strength, np.float32)
-        return self._steps[quality](self._params, state, pixels, background)
+        self, quality: int, state: Any, pixels: np.ndarray, background: np.ndarray | None
+    ) -> tuple[Any, jax.Array, jax.Array]:
+        behind: Any = background
+        if self._effect.kind in ROOMS:
+            strength = np.asarray(self.strength, np.float32)
+            behind = (strength, background) if self._effect.overlaid else strength
+        softness = np.asarray(self.softness, np.float32)
+        return self._steps[quality](self._params, state, pixels, behind, softness)
 
     def reset(self) -> None:
         """Forgets what came before."""
         self._states.reset()
 
     def __call__(self, pixels: np.ndarray, background: np.ndarray | None, index: int) -> Composite:
-        """Composes one frame, uint8 [H, W, 3], over `background` (of the effect "picture")."""
+        """Composes one frame, uint8 [H, W, 3], over `background` (of the effect "picture", or the
+        layer of one that is overlaid)."""
         height, width = pixels.shape[:2]
         state = self._states.take((height, width), self.mask_size(height, width))
         state, image, alpha = self._run(self.quality, state, pixels, background)
@@ -221,20 +236,26 @@ class _States:
     """The state between two frames: a new one after a reset, an exception or a frame of another
     size; the same at another size if only the mask's is another."""
 
-    def __init__(self) -> None:
-        self._state: State | None = None
+    def __init__(self, empty: Callable[[int, int], Any] = empty_state) -> None:
+        self.empty = empty
+        self._state: Any = None
         self._frame = (0, 0)
+
+    def another(self) -> "_States":
+        """For a further stream."""
+        return _States(self.empty)
 
     def reset(self) -> None:
         self._state = None
 
-    def take(self, frame: tuple[int, int], mask: tuple[int, int]) -> State:
+    def take(self, frame: tuple[int, int], mask: tuple[int, int]) -> Any:
         """The state for a frame; it is gone from here, since the step is given its memory."""
         state, self._state = self._state, None
         same, self._frame = frame == self._frame, frame
-        if state is None or not same:
-            return empty_state(*mask)
-        return state if state.alpha.shape == mask else resized(state, *mask)
+        if state is not None and same and state.alpha.shape == mask:
+            return state
+        empty = self.empty(*mask)
+        return resized(state, empty) if state is not None and same else empty
 
-    def keep(self, state: State) -> None:
+    def keep(self, state: Any) -> None:
         self._state = state

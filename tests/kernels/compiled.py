@@ -86,7 +86,7 @@ def check_version(code: Code, capability: int) -> None:
 def check(capability: int, case: cases.Case, background: str, most: int | None = None) -> None:
     inputs = [x[None] for x in cases.inputs(case, background) if x is not None]
     config = tuning.heuristic("upsample_blend", case[1:3])
-    kernel, _, constants = triton_kernel.launch(config, *inputs)
+    kernel, _, constants = triton_kernel.launch(config, *inputs, lowered=True)  # as the step does
     types = [TYPES[x.dtype.name] for x in inputs] + ["*u8"]
     code = compile_code(kernel, types, constants, config.warps, capability)
     about = f"{case.name}, {background}, sm_{capability}"

@@ -29,7 +29,7 @@ def compile_case(
     inputs = cases.inputs(case, background, room=room)
     arrays = [x[None] for x in inputs.values() if x is not None]
     _, constants, others = triton_kernel.launch(
-        CONFIG, *arrays, transparent=False, in_place=in_place
+        CONFIG, *arrays, transparent=False, faint=0.05, in_place=in_place
     )
     types = [TYPES[x.dtype.name] for x in (*arrays[:3], *others)] + ["*u8"]
     constants |= {"ROWS": rows, "PART": rows} if rows else {}

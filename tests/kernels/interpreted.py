@@ -13,7 +13,7 @@ os.environ["TRITON_INTERPRET"] = "1"
 import numpy as np
 
 from segjax_kernels.tuning import KernelConfig
-from segjax_kernels.upsample_blend import cases, triton_kernel
+from segjax_kernels.upsample_blend import cases, reference, triton_kernel
 
 CONFIG = KernelConfig(block=1024, warps=2, rows=8)
 
@@ -56,10 +56,14 @@ class Tensor:
         pass
 
 
-def upsample_blend(*inputs: Any, config: KernelConfig = CONFIG, in_place: bool = False):
+def upsample_blend(
+    *inputs: Any, config: KernelConfig = CONFIG, faint: float = 0.0, in_place: bool = False
+):
     """Frames [N, H, W, 3], masks [N, h, w] and backgrounds with a leading axis, N or 1 of each."""
     arrays = [array for array in inputs if array is not None]
-    kernel, grid, constants = triton_kernel.launch(config, *arrays)
+    if faint:
+        arrays[1] = np.asarray(reference.lowered(arrays[1], faint))
+    kernel, grid, constants = triton_kernel.launch(config, *arrays, lowered=faint > 0)
     channels = 3 if len(arrays) == 3 else 4
     shape = (max(len(array) for array in arrays), *arrays[0].shape[1:3], channels)
     size = int(np.prod(shape))
@@ -87,6 +91,7 @@ if __name__ == "__main__":
     case = next(case for case in cases.AWKWARD if case.name == "rows of no multiple of 16 bytes")
     for background in cases.BACKGROUNDS:
         results[f"small blocks, {background}"] = single(case, background, config=SMALL_BLOCKS)
+        results[f"faint, {background}"] = single(case, background, faint=0.05)
         frames, masks, backs = cases.inputs(case, background, count=2)
         results[f"batch, {background}"] = upsample_blend(frames, masks, backs)
         shared = None if backs is None else backs[:1]

@@ -19,13 +19,18 @@ SMALL_BLOCKS = KernelConfig(block=512, warps=1, rows=6)
 """So that small frames have many blocks."""
 
 
-def run(inputs: dict[str, Any], config: KernelConfig = CONFIG, in_place: bool = False):
+def run(
+    inputs: dict[str, Any],
+    config: KernelConfig = CONFIG,
+    faint: float = 0.0,
+    in_place: bool = False,
+):
     """Every input has a leading axis, of N or 1."""
     pictures = [inputs[name] for name in ("background", "room") if inputs.get(name) is not None]
     arrays = [inputs["frame"], inputs["slope"], inputs["offset"]]
     transparent = inputs["background"] is None
     grid, constants, others = triton_kernel.launch(
-        config, *arrays, *pictures, transparent=transparent, in_place=in_place
+        config, *arrays, *pictures, transparent=transparent, faint=faint, in_place=in_place
     )
     shape = (grid[2], *arrays[0].shape[1:3], 4 if transparent else 3)
     size = int(np.prod(shape))
@@ -59,6 +64,7 @@ if __name__ == "__main__":
     batch = cases.inputs(wide, "small", room=True, count=2)
     batch["frame"] = batch["frame"][:1]
     results["batch"] = run(batch)
+    results["faint"] = single(wide, "frame", True, faint=0.05)
     results["small blocks"] = single(wide, "frame", False, config=SMALL_BLOCKS)
     results["in place"] = single(wide, "frame", False, config=SMALL_BLOCKS, in_place=True)
     broken = cases.broken()

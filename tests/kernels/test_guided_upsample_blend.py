@@ -32,6 +32,15 @@ def test_backgrounds_against_the_oracle(implementation, case, background, room, 
     check(result, inputs, implementation)
 
 
+@pytest.mark.parametrize("implementation", ON_CPU)
+@pytest.mark.parametrize("background", ["frame", "none"])
+def test_faint_traces_against_the_oracle(implementation, background, quick_compile):
+    inputs = cases.inputs(WIDE, background, room=True)
+    result = np.asarray(guided_upsample_blend(**inputs, faint=0.05, implementation=implementation))
+    check(result, inputs, implementation, faint=0.05)
+    assert (result != guided_upsample_blend(**inputs, implementation=implementation)).any()
+
+
 def test_by_hand():
     # Brightness 0, 102, 153, 255 is 0, 0.4, 0.6, 1: alpha (x - 0.25) / 0.5 is 0, 0.3, 0.7, 1.
     frame = np.repeat(np.array([[[0], [102], [153], [255]]], np.uint8), 3, axis=2)

@@ -39,6 +39,8 @@ def test_backgrounds_against_the_oracle(case, room, background, interpreted):
 
 def test_small_blocks_and_batches(interpreted):
     check(interpreted["small blocks"], cases.inputs(WIDE), "triton")
+    faint = cases.inputs(WIDE, "frame", room=True)
+    check(interpreted["faint"], faint, "triton", faint=0.05)
     check(interpreted["in place"], cases.inputs(WIDE), "triton")
     batch = cases.inputs(WIDE, "small", room=True, count=2)
     for at, result in enumerate(interpreted["batch"]):

@@ -37,6 +37,35 @@ def test_what_a_tpu_runs_against_the_oracle(background, case):
     check(np.asarray(result[0]), inputs, "reference")
 
 
+@pytest.mark.parametrize("implementation", ON_CPU)
+@pytest.mark.parametrize("background", cases.BACKGROUNDS)
+def test_faint_traces_against_the_oracle(implementation, background):
+    inputs = cases.inputs(NAMED["odd"], background)
+    result = upsample_blend(*inputs, faint=0.05, implementation=implementation)
+    check(np.asarray(result), inputs, implementation, faint=0.05)
+    result = xla.by_products(*(x[None] for x in inputs if x is not None), faint=0.05)
+    check(np.asarray(result[0]), inputs, "reference", faint=0.05)
+
+
+@pytest.mark.parametrize("implementation", ON_CPU)
+def test_where_traces_end_there_is_no_step(implementation):
+    ramp = np.linspace(0, 1, 16, dtype=np.float32)[None]
+    white = np.full((1, 512, 3), 255, np.uint8)
+    blend = partial(upsample_blend, white, ramp, np.zeros(3, np.uint8))
+    shown, all_of_it = (
+        np.asarray(blend(faint=faint, implementation=implementation), int)[0, :, 0]
+        for faint in (0.05, 0.0)
+    )
+    assert (shown[all_of_it < 0.05 * 255] == 0).all() and shown[-1] == 255
+    assert (shown <= all_of_it).all() and np.diff(shown).max() <= np.diff(all_of_it).max() + 1
+
+
+@pytest.mark.parametrize("faint", [-0.1, 1.0, float("nan")])
+def test_faint_is_a_share(faint):
+    with pytest.raises(ValueError, match=f"got faint={faint}; it is at least 0 and below 1"):
+        upsample_blend(*cases.inputs(NAMED["one pixel"]), faint=faint)
+
+
 @pytest.mark.parametrize("background", cases.BACKGROUNDS)
 def test_a_real_size_against_the_oracle(background):
     inputs = cases.inputs(NAMED["720p"], background)

@@ -37,6 +37,9 @@ def test_small_blocks_and_batches_against_the_oracle(background, interpreted):
     result = interpreted[f"small blocks, {background}"]
     check(result, cases.inputs(case, background), "triton")
 
+    result = interpreted[f"faint, {background}"]
+    check(result, cases.inputs(case, background), "triton", faint=0.05)
+
     frames, masks, backs = cases.inputs(case, background, count=2)
     for at in range(2):
         inputs = frames[at], masks[at], None if backs is None else backs[at]

@@ -9,7 +9,7 @@ from live_fakes import make_video
 from segjax import scenery
 from segjax.errors import SegjaxError
 from segjax.images import write_image
-from segjax.live.backgrounds import Blur, fit, parse_background
+from segjax.live.backgrounds import Blur, Bokeh, fit, parse_background
 
 
 def test_blur_color_and_transparent() -> None:
@@ -17,6 +17,10 @@ def test_blur_color_and_transparent() -> None:
     assert (blur.kind, blur.strength, blur.picture(0, 20, 30)) == ("blur", 0.5, None)
     assert parse_background("blur:0.25").strength == 0.25
     assert parse_background("blur:1").strength == 1
+
+    bokeh = parse_background("bokeh:0.25")
+    assert (bokeh.kind, bokeh.strength, bokeh.picture(0, 20, 30)) == ("bokeh", 0.25, None)
+    assert parse_background("bokeh").strength == 0.5
 
     green = parse_background("#00fF40")
     assert (green.kind, green.color, green.picture(0, 20, 30)) == ("color", (0, 255, 64), None)
@@ -35,6 +39,7 @@ def test_the_cover_of_blur_is_a_plain_gradient() -> None:
     assert np.abs(np.diff(cover.astype(int), axis=0)).max() <= 3
     assert np.abs(np.diff(cover.astype(int), axis=1)).max() <= 3
     np.testing.assert_array_equal(cover, Blur(0.9).cover(90, 160, 7.0))
+    np.testing.assert_array_equal(cover, Bokeh(0.9).cover(90, 160, 7.0))
 
 
 @pytest.mark.parametrize(
@@ -46,6 +51,8 @@ def test_the_cover_of_blur_is_a_plain_gradient() -> None:
         ("blur:nan", "the strength of the blur"),
         ("blur:much", "the strength of the blur"),
         ("blur:", "the strength of the blur"),
+        ("bokeh:0", "'bokeh:0'; the strength of the blur is a number above 0, which would show"),
+        ("bokeh:x", "write 'bokeh:0.5'"),
         ("#00ff0", "a colour is '#' and six hexadecimal digits"),
         ("#00ff0g", "a colour is '#' and six hexadecimal digits"),
         ("#", "a colour is '#' and six hexadecimal digits"),

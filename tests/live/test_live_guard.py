@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 from live_fakes import Collector, Composite, FakeMatting, FakeSource
 
-from segjax.live.backgrounds import Background, Blur, Color, Picture, Transparent
+from segjax.live.backgrounds import Background, Blur, Bokeh, Color, Picture, Transparent
 from segjax.live.frames import Frame
 from segjax.live.guard import Fault, Guard, Look, Matting
 from segjax.live.loop import Loop
 
 BACKGROUNDS: dict[str, Callable[[], Background]] = {
     "blur": Blur,
+    "bokeh": Bokeh,
     "color": lambda: Color((120, 130, 140)),
     "picture": lambda: Picture(np.full((20, 30, 3), 128, np.uint8)),
     "transparent": Transparent,

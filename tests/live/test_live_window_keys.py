@@ -11,7 +11,7 @@ from live_fakes import Collector, Composite, FakeMatting, FakeSource
 
 from segjax import scenery
 from segjax.live import window
-from segjax.live.backgrounds import Background, Blur, Color, Drawn, Picture, parse_background
+from segjax.live.backgrounds import Background, Blur, Bokeh, Color, Drawn, Picture, parse_background
 from segjax.live.controls import Controls, Seen, Views
 from segjax.live.frames import Frame
 from segjax.live.loop import Loop, Status
@@ -139,14 +139,15 @@ def test_keys_reach_the_run(screen: Screen) -> None:
     assert {"paused", "going on", "live, 30.0 fps", "composed 5, repeated 3"} <= set(screen.texts)
 
 
-def test_the_blur_becomes_stronger_and_weaker_within_its_range() -> None:
+@pytest.mark.parametrize("kind", ["blur", "bokeh"])
+def test_the_blur_becomes_stronger_and_weaker_within_its_range(kind: str) -> None:
     loop = FakeLoop()
-    controls = controls_of(loop, "blur:0.3")
+    controls = controls_of(loop, f"{kind}:0.3")
     for steps, strength in [(1, 0.4), (-1, 0.3), (-1, 0.2), (-1, 0.1), (-1, 0.1), (20, 1.0)]:
         assert controls.blur(steps) == f"blur: {strength:.0%}"
         settle(controls)
         background, matting = loop.switched[-1]
-        assert isinstance(background, Blur) and background.strength == strength
+        assert (background.kind, background.strength) == (kind, strength)
         assert matting.strength == strength
     assert len({id(matting) for _, matting in loop.switched}) == 1
 
@@ -161,14 +162,14 @@ def test_the_next_background_and_round_again() -> None:
 
     controls = controls_of(loop, "#102030", make=make)
     names = []
-    for _ in range(10):
+    for _ in range(11):
         names.append(controls.next_background().removeprefix("background: "))
         settle(controls)
-    assert names[:3] == ["blur", "studio", "blinds"] and names[-1] == "#102030"
+    assert names[:4] == ["blur", "bokeh", "studio", "blinds"] and names[-1] == "#102030"
     kinds = [type(background) for background, _ in loop.switched]
-    assert kinds == [Blur, *[Drawn] * 8, Picture]
-    assert controls_of(loop, "blur:0.3")._choices == ("blur:0.3", *scenery.SCENES)
-    assert made == ["blur", "picture"]  # a step for each kind, and each only once
+    assert kinds == [Blur, Bokeh, *[Drawn] * 8, Picture]
+    assert controls_of(loop, "blur:0.3")._choices == ("blur:0.3", "bokeh", *scenery.SCENES)
+    assert made == ["blur", "bokeh", "picture"]  # a step for each kind, and each only once
     color = loop.switched[-1][0].picture(0, 4, 4)
     assert color is not None and (color == (16, 32, 48)).all()
     assert controls.blur(1) == "this background is not blurred"
@@ -183,7 +184,7 @@ def test_keys_pressed_meanwhile_are_taken_together() -> None:
     loop.slow.set()
     settle(controls)
     assert 1 <= len(loop.switched) <= 2
-    assert loop.switched[-1][0]._name == "plaster"  # type: ignore[attr-defined]
+    assert loop.switched[-1][0]._name == "bookshelf"  # type: ignore[attr-defined]
 
 
 def test_a_background_that_cannot_be_had_changes_nothing() -> None:
@@ -221,7 +222,7 @@ def test_a_key_changes_what_a_run_composes_over(screen: Screen) -> None:
     sink.controls = Controls(
         loop, "#5a5a5a", background, matting, lambda _: views.of(Step()), views, print
     )
-    screen.later = [(3, "n"), (6, "n")]
+    screen.later = [(3, "n"), (6, "n"), (9, "n")]
     report = loop.run()
     assert other.ended and report.composed > 0
 

@@ -64,5 +64,10 @@ def resized(x: np.ndarray, height: int, width: int, weights=bilinear_weights) ->
     return np.einsum("hr,wc,rc...->hw...", rows, columns, x.astype(np.float64), optimize=True)
 
 
+def faded(alpha: np.ndarray) -> np.ndarray:
+    """The alpha that is shown: without what is faint."""
+    return np.maximum(alpha - 0.05, 0) / 0.95
+
+
 def mask_shape(frame: np.ndarray) -> tuple[int, int]:
     return mask_size(*frame.shape[:2])

@@ -18,6 +18,17 @@ def test_a_constant_mask_survives(value):
     np.testing.assert_allclose(alpha, expected, atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("softness", "alphas"),
+    [(0, [0, 0, 0.2, 0.8, 1]), (0.5, [0, 0.3, 0.4, 0.6, 1]), (1, [0.02, 0.38, 0.44, 0.56, 0.98])],
+)
+def test_softness_moves_the_ends_apart(softness, alphas):
+    flat = np.full((3, 9, 9), 0.5, np.float32)
+    for value, expected in zip((0.1, 0.4, 0.45, 0.55, 0.9), alphas, strict=True):
+        soft = REFINE(np.full((9, 9), value, np.float32), flat, np.float32(softness))
+        np.testing.assert_allclose(soft, expected, atol=1e-4)
+
+
 def test_traces_vanish_and_certainty_is_whole():
     assert (np.asarray(REFINE(np.full((30, 45), 0.05, np.float32), noise())) == 0).all()
     assert (np.asarray(REFINE(np.full((30, 45), 0.95, np.float32), noise())) == 1).all()

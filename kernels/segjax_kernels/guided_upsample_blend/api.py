@@ -20,6 +20,7 @@ def guided_upsample_blend(
     background: Any,
     *,
     room: Any = None,
+    faint: float = 0.0,
     in_place: bool = False,
     implementation: Literal["triton", "xla", "reference"] | None = None,
     config: KernelConfig | None = None,
@@ -53,6 +54,7 @@ def guided_upsample_blend(
       room: float32 [b, c, 3] or [N, b, c, 3] in [0, 1] with b <= H and c <= W, clipped: the colours
         of the room without the person, blurred; upsampled in the same pass. None leaves the
         frame's colours as they are.
+      faint: as for `upsample_blend`: `a` then runs from 0 at x = 0.25 + faint / 2 to 1, at no cost.
       in_place: as for `upsample_blend`.
       implementation: "triton" (NVIDIA GPUs; needs triton and jax-triton), "xla" (everywhere),
         "reference" (plain jax.numpy, slow), or None for the first of them that can run.
@@ -90,7 +92,12 @@ def guided_upsample_blend(
             raise ValueError(
                 f"got batches of {sorted(counts)}; those with a batch axis have the same N"
             )
-    options = (("transparent", background is None), ("in_place", in_place), ("config", config))
+    options = (
+        ("transparent", background is None),
+        ("faint", plain.check_faint(faint)),
+        ("in_place", in_place),
+        ("config", config),
+    )
     return _call(implementation, options, batched, frame, slope, offset, *pictures)
 
 

@@ -51,7 +51,13 @@ def broken() -> dict[str, Any]:
 
 
 def oracle(
-    frame: Any, slope: Any, offset: Any, background: Any, room: Any = None
+    frame: Any,
+    slope: Any,
+    offset: Any,
+    background: Any,
+    room: Any = None,
+    *,
+    faint: float = 0.0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The exact result for one frame, not yet rounded, and the alpha of every pixel, in float64.
 
@@ -65,6 +71,7 @@ def oracle(
     luma = frame @ np.array([0.299, 0.587, 0.114]) / 255
     alpha = cases._upsample(slope, size) * luma + cases._upsample(offset, size)
     line = ((alpha - 0.25) / 0.5)[..., None]
+    line = (line - faint) / (1 - faint)
     alpha = np.clip(line, 0, 1)
     seen = alpha * frame
     if room is not None:

@@ -14,15 +14,21 @@ LOWEST, HIGHEST = 0.25, 0.75
 doubt is mostly wrong about both."""
 
 
-def fold(slope: jax.Array, offset: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The lines from brightness in 0..255 to alpha between `LOWEST` and `HIGHEST`.
+def ends(faint: float) -> tuple[float, float]:
+    """What a line must exceed to show anything, and 1 / what it takes from there to show all."""
+    lowest = LOWEST + faint * (HIGHEST - LOWEST)
+    return lowest, 1 / (HIGHEST - lowest)
+
+
+def fold(slope: jax.Array, offset: jax.Array, faint: float) -> tuple[jax.Array, jax.Array]:
+    """The lines from brightness in 0..255 to alpha between the firm ends.
 
     Where slope or offset is not finite, alpha is 0 whatever the brightness.
     """
     finite = jnp.isfinite(slope) & jnp.isfinite(offset)
     slope, offset = jnp.where(finite, slope, 0), jnp.where(finite, offset, 0)
-    scale = 1 / (HIGHEST - LOWEST)
-    return slope * (scale / 255), (offset - LOWEST) * scale
+    lowest, scale = ends(faint)
+    return slope * (scale / 255), (offset - lowest) * scale
 
 
 def guided_upsample_blend(
@@ -31,6 +37,7 @@ def guided_upsample_blend(
     offset: jax.Array,
     *pictures: jax.Array,
     transparent: bool,
+    faint: float = 0.0,
     upsample: Callable[[jax.Array, int, int], jax.Array] = reference.upsample,
     **_,
 ) -> jax.Array:
@@ -45,7 +52,7 @@ def guided_upsample_blend(
         return 255 * jnp.moveaxis(planes, 1, -1)
 
     front = frame.astype(jnp.float32)
-    gain, bias = (upsample(x, height, width) for x in fold(slope, offset))
+    gain, bias = (upsample(x, height, width) for x in fold(slope, offset, faint))
     # Not a matrix product, which some platforms would round to bfloat16.
     luma = sum(front[..., channel] * np.float32(LUMA[channel]) for channel in range(3))
     alpha = reference.clip(gain * luma + bias)[..., None]

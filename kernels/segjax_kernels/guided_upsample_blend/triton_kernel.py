@@ -25,7 +25,7 @@ import triton.language as tl
 
 from segjax_kernels import tuning
 from segjax_kernels.guided_upsample_blend.coefficients import LUMA
-from segjax_kernels.guided_upsample_blend.reference import HIGHEST, LOWEST
+from segjax_kernels.guided_upsample_blend.reference import ends
 from segjax_kernels.tuning import KernelConfig
 from segjax_kernels.upsample_blend.triton_kernel import (
     CAPABILITY_WITHOUT_GPU,
@@ -34,10 +34,8 @@ from segjax_kernels.upsample_blend.triton_kernel import (
 
 BIAS = tl.constexpr(8388608.0)
 
-SCALE = tl.constexpr(1 / (HIGHEST - LOWEST))
-LOW = tl.constexpr(LOWEST)
-RED, GREEN, BLUE = (tl.constexpr(share / (HIGHEST - LOWEST) / 255) for share in LUMA)
-"""Brightness in 0..1, already scaled to the range between the firm ends."""
+RED, GREEN, BLUE = (tl.constexpr(share / 255) for share in LUMA)
+"""Brightness in 0..1."""
 
 
 @triton.jit
@@ -61,6 +59,8 @@ def guided_upsample_blend_kernel(
     OFFSET_STEP: tl.constexpr,
     BACKGROUND_STEP: tl.constexpr,
     ROOM_STEP: tl.constexpr,
+    LOW: tl.constexpr,
+    SCALE: tl.constexpr,
     BACKGROUND: tl.constexpr,
     ROOM: tl.constexpr,
     IN_PLACE: tl.constexpr,
@@ -99,7 +99,18 @@ def guided_upsample_blend_kernel(
         bits = lane.to(tl.uint32)  # has no meaning
 
     slopes, offsets = _lines(
-        slope_ptr, offset_ptr, x, first, HEIGHT, WIDTH, MASK_HEIGHT, MASK_WIDTH, PIXELS, ROWS
+        slope_ptr,
+        offset_ptr,
+        x,
+        first,
+        HEIGHT,
+        WIDTH,
+        MASK_HEIGHT,
+        MASK_WIDTH,
+        LOW,
+        SCALE,
+        PIXELS,
+        ROWS,
     )
     if ROOM:
         rooms = _colours(room_ptr, x, first, HEIGHT, WIDTH, ROOM_HEIGHT, ROOM_WIDTH, PIXELS, ROWS)
@@ -137,9 +148,9 @@ def guided_upsample_blend_kernel(
                     _biased(front, 3 * i + 1, WIDE),
                     _biased(front, 3 * i + 2, WIDE),
                 )
-                luma = RED * (colours[0] - BIAS)
-                luma = tl.fma(colours[1] - BIAS, GREEN, luma)
-                luma = tl.fma(colours[2] - BIAS, BLUE, luma)
+                luma = (RED * SCALE) * (colours[0] - BIAS)
+                luma = tl.fma(colours[1] - BIAS, GREEN * SCALE, luma)
+                luma = tl.fma(colours[2] - BIAS, BLUE * SCALE, luma)
                 alpha = tl.fma(_down(slopes, i, shares), luma, _down(offsets, i, shares))
                 # Of NaN and 0 the maximum is 0.
                 alpha = tl.minimum(tl.maximum(alpha, 0.0), 1.0)
@@ -272,6 +283,8 @@ def _lines(
     WIDTH: tl.constexpr,
     MASK_HEIGHT: tl.constexpr,
     MASK_WIDTH: tl.constexpr,
+    LOW: tl.constexpr,
+    SCALE: tl.constexpr,
     PIXELS: tl.constexpr,
     ROWS: tl.constexpr,
 ):
@@ -423,6 +436,7 @@ def launch(
     offset: Any,
     *pictures: Any,
     transparent: bool,
+    faint: float = 0.0,
     in_place: bool = False,
 ) -> tuple[tuple[int, int, int], dict[str, Any], tuple[Any, Any]]:
     """The kernel's grid, its compile-time arguments, and what to give as background and room.
@@ -444,6 +458,7 @@ def launch(
     elif back.dtype == "float32":
         kind, small = "small", back.shape[1:3]
     room_size = room.shape[1:3] if rooms else (1, 1)
+    lowest, scale = ends(faint)
 
     wide = not transparent and 3 * width % 16 == 0
     lanes = config.block // 16
@@ -479,6 +494,8 @@ def launch(
             "OFFSET_STEP": step(offset),
             "BACKGROUND_STEP": step(back),
             "ROOM_STEP": step(room),
+            "LOW": lowest,
+            "SCALE": scale,
             "BACKGROUND": kind,
             "ROOM": bool(rooms),
             "IN_PLACE": in_place,
@@ -497,6 +514,7 @@ def guided_upsample_blend(
     offset: jax.Array,
     *pictures: jax.Array,
     transparent: bool,
+    faint: float = 0.0,
     in_place: bool = False,
     config: KernelConfig | None = None,
 ) -> jax.Array:
@@ -507,7 +525,7 @@ def guided_upsample_blend(
     """
     height, width = frame.shape[1:3]
     config = tuning.choose("guided_upsample_blend", (height, width), config)
-    options = {"transparent": transparent, "in_place": in_place}
+    options = {"transparent": transparent, "faint": faint, "in_place": in_place}
     grid, constants, others = launch(config, frame, slope, offset, *pictures, **options)
     shape = (grid[2], height, width, 4 if transparent else 3)
     return jax_triton.triton_call(

@@ -17,18 +17,20 @@ LUMA = (77, 151, 29)
 """Of 257, so that the brightest pixel fills 16 bits."""
 
 LARGEST = 2**14 - 1
-"""In 16 bits, so that the difference of two fits as well: slopes up to 16 and offsets up to 32. No
-slope is steeper where the variance that counts as an edge is at least 2.5e-4, which is a twelfth
-of what `guided_coefficients` takes."""
+"""In 16 bits, so that the difference of two fits as well: slopes up to 15 and offsets up to 30. No
+slope is steeper where the variance that counts as an edge is at least 2.8e-4, which is a tenth of
+what `guided_coefficients` takes."""
 
 
-def guided_upsample_blend(*arrays: jax.Array, transparent: bool, **_: Any) -> jax.Array:
+def guided_upsample_blend(
+    *arrays: jax.Array, transparent: bool, faint: float = 0.0, **_: Any
+) -> jax.Array:
     """See `reference.guided_upsample_blend`."""
     # GPUs have arithmetic to spare, and XLA fuses the reference's floats into one kernel there.
-    floats = partial(reference.guided_upsample_blend, transparent=transparent)
+    floats = partial(reference.guided_upsample_blend, transparent=transparent, faint=faint)
     return lax.platform_dependent(
         *arrays,
-        cpu=partial(_in_integers, transparent=transparent),
+        cpu=partial(_in_integers, transparent=transparent, faint=faint),
         tpu=partial(floats, upsample=_by_products),
         default=floats,
     )
@@ -43,12 +45,12 @@ def _by_products(planes: jax.Array, height: int, width: int) -> jax.Array:
     return jnp.einsum("yr,...rx->...yx", rows, wide, precision=precise)
 
 
-def _in_integers(*arrays: jax.Array, transparent: bool) -> jax.Array:
+def _in_integers(*arrays: jax.Array, transparent: bool, faint: float) -> jax.Array:
     """Lines and brightness in 16-bit integers, as `upsample_blend` does its alpha.
 
     Alpha is off by what a slope makes of brightness being off by 0.3, and by 1.5 / 255.
     """
-    one = partial(_one_in_integers, transparent=transparent)
+    one = partial(_one_in_integers, transparent=transparent, faint=faint)
     count = max(array.shape[0] for array in arrays)
     if count == 1:
         return one(*(array[0] for array in arrays))[None]
@@ -63,10 +65,11 @@ def _one_in_integers(
     offset: jax.Array,
     *pictures: jax.Array,
     transparent: bool,
+    faint: float,
 ) -> jax.Array:
     height, width, _ = frame.shape
     front = frame.reshape(height, -1)
-    share_of = _shares(slope, offset, height, width)
+    share_of = _shares(slope, offset, height, width, faint)
     rooms = pictures if transparent else pictures[1:]
     room_of = plain._in_bands(rooms[0], height, width) if rooms else None
 
@@ -125,7 +128,7 @@ def _behind(
 
 
 def _shares(
-    slope: jax.Array, offset: jax.Array, height: int, width: int
+    slope: jax.Array, offset: jax.Array, height: int, width: int, faint: float
 ) -> Callable[[jax.Array, jax.Array], jax.Array]:
     """A function of (rows of bytes [size, width * 3], their first) that gives alpha, 0..255."""
     rows, down = taps(height, slope.shape[0])
@@ -133,7 +136,7 @@ def _shares(
     rows, columns = rows + 1, np.repeat(columns + 1, 3)  # the maps get an edge of their own pixels
     right = np.rint(np.repeat(right, 3) * 16384).astype(np.int32)
 
-    gain, bias = reference.fold(slope, offset)
+    gain, bias = reference.fold(slope, offset, faint)
     # Alpha becomes a byte; the product with brightness, of 15 bits, loses 16.
     maps = jnp.stack([gain * (255 * 512), bias * 255])
     maps = jnp.rint(jnp.clip(maps, -LARGEST, LARGEST)).astype(jnp.int32)

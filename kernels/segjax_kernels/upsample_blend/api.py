@@ -18,6 +18,7 @@ def upsample_blend(
     alpha: Any,
     background: Any,
     *,
+    faint: float = 0.0,
     in_place: bool = False,
     implementation: Literal["triton", "xla", "reference"] | None = None,
     config: KernelConfig | None = None,
@@ -45,6 +46,10 @@ def upsample_blend(
         * a small picture: float32 [b, c, 3] or [N, b, c, 3] in [0, 1] with b <= H and c <= W,
           clipped, upsampled like alpha and rounded to bytes in the same pass;
         * None for none: the result is RGBA.
+      faint: traces of the frame to leave out, in [0, 1). Where `a` is at most this it becomes
+        exactly 0, and what is above is spread over the range again, (a - faint) / (1 - faint): no
+        step shows where it begins, and nowhere is more of the frame seen than without it. The
+        integers used on a CPU take it for up to 2 / 255 more, and are off by at most 3.
       in_place: the result is written over the frame, where the caller's `jit` donates it and the
         platform is a GPU. Where the frame is not donated, this costs a copy; elsewhere it does
         nothing, so do not donate there. Not for RGBA.
@@ -63,8 +68,15 @@ def upsample_blend(
     """
     frame, alpha = jnp.asarray(frame), jnp.asarray(alpha)
     arrays = (frame, alpha) if background is None else (frame, alpha, jnp.asarray(background))
-    options = (("in_place", in_place), ("config", config))
+    options = (("faint", check_faint(faint)), ("in_place", in_place), ("config", config))
     return _call(implementation, options, _check(in_place, *arrays), *arrays)
+
+
+def check_faint(faint: float) -> float:
+    """It, or a ValueError."""
+    if not 0 <= faint < 1:
+        raise ValueError(f"got faint={faint}; it is at least 0 and below 1; 0 leaves nothing out")
+    return float(faint)
 
 
 def _check(

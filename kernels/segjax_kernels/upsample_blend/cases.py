@@ -74,14 +74,16 @@ def inputs(
     return frame, alpha, back
 
 
-def oracle(frame: Any, alpha: Any, background: Any) -> tuple[np.ndarray, np.ndarray]:
+def oracle(
+    frame: Any, alpha: Any, background: Any, *, faint: float = 0.0
+) -> tuple[np.ndarray, np.ndarray]:
     """The exact result for one frame, not yet rounded, and the alpha of every pixel, in float64.
 
     A small background is rounded to bytes, as the operation says; without one, the result is the
     frame's colours, 0 where the opacity is, and 255 * alpha.
     """
     shape = frame.shape[:2]
-    alpha = _upsample(alpha, shape)[..., None]
+    alpha = np.maximum(_upsample(alpha, shape)[..., None] - faint, 0) / (1 - faint)
     if background is None:
         opacity = 255 * alpha
         return np.concatenate([np.where(np.rint(opacity) > 0, frame, 0), opacity], -1), alpha

@@ -24,12 +24,27 @@ def clip(alpha: jax.Array) -> jax.Array:
     return jnp.where(alpha > 0, jnp.minimum(alpha, 1), jnp.zeros_like(alpha))
 
 
+def fade(alpha: jax.Array, faint: float) -> jax.Array:
+    """Alpha in [0, 1] without what is at most `faint`, and no step where it begins."""
+    return jnp.maximum(alpha - faint, 0) / (1 - faint) if faint else alpha
+
+
+def lowered(alpha: jax.Array, faint: float) -> jax.Array:
+    """A small mask, clipped, so that `fade` of it enlarged is what is above 0 of this enlarged."""
+    return (clip(alpha) - faint) / (1 - faint)
+
+
 def upsample_blend(
-    frame: jax.Array, alpha: jax.Array, background: jax.Array | None = None, **_
+    frame: jax.Array,
+    alpha: jax.Array,
+    background: jax.Array | None = None,
+    *,
+    faint: float = 0.0,
+    **_,
 ) -> jax.Array:
     """See `api.upsample_blend`; every array has a leading axis of N, or of 1 for all."""
     height, width = frame.shape[1:3]
-    alpha = upsample(clip(alpha), height, width)[..., None]
+    alpha = fade(upsample(clip(alpha), height, width), faint)[..., None]
     if background is None:
         opacity = jnp.rint(255 * alpha).astype(jnp.uint8)
         front = jnp.where(opacity > 0, frame, jnp.uint8(0))

@@ -46,6 +46,7 @@ def upsample_blend_kernel(
     ALPHA_STEP: tl.constexpr,
     BACKGROUND_STEP: tl.constexpr,
     BACKGROUND: tl.constexpr,
+    LOWERED: tl.constexpr,
     SPLITS: tl.constexpr,
     ROWS: tl.constexpr,
     BLOCK: tl.constexpr,
@@ -53,7 +54,8 @@ def upsample_blend_kernel(
     """One block of bytes (axis 0) in at most ROWS rows of a split band (axis 1) of a frame (2).
 
     BACKGROUND is "frame", "colour" or "small"; a block of a small one touches SPANS intervals
-    between its rows. The STEPs lead to the next frame's inputs, and are 0 where all share them.
+    between its rows. The STEPs lead to the next frame's inputs, and are 0 where all share them. A
+    mask that is LOWERED was clipped already, and is shown where it is above 0.
     """
     frame_ptr += tl.program_id(2).to(tl.int64) * FRAME_STEP
     alpha_ptr += tl.program_id(2).to(tl.int64) * ALPHA_STEP
@@ -67,20 +69,20 @@ def upsample_blend_kernel(
     band = tl.program_id(1) // SPLITS - 1
     first = _first_row(band, HEIGHT, MASK_HEIGHT) + (tl.program_id(1) % SPLITS) * ROWS
     end = _first_row(band + 1, HEIGHT, MASK_HEIGHT)
-    top = _along(alpha_ptr, band, columns, MASK_HEIGHT, MASK_WIDTH)
-    change = _along(alpha_ptr, band + 1, columns, MASK_HEIGHT, MASK_WIDTH) - top
+    top = _along(alpha_ptr, band, columns, MASK_HEIGHT, MASK_WIDTH, not LOWERED)
+    change = _along(alpha_ptr, band + 1, columns, MASK_HEIGHT, MASK_WIDTH, not LOWERED) - top
 
     if BACKGROUND == "colour":
         back = _biased(tl.load(background_ptr + at % 3))
     if BACKGROUND == "small":
         columns = _between(pixel, at % 3, WIDTH, SMALL_WIDTH, 3)
         start = ((2 * first + 1) * SMALL_HEIGHT + HEIGHT) // (2 * HEIGHT) - 1
-        base = _along(background_ptr, start, columns, SMALL_HEIGHT, 3 * SMALL_WIDTH)
+        base = _along(background_ptr, start, columns, SMALL_HEIGHT, 3 * SMALL_WIDTH, True)
         before = base
         steps = ()
         for span in tl.static_range(SPANS):
             row = start + 1 + span
-            after = _along(background_ptr, row, columns, SMALL_HEIGHT, 3 * SMALL_WIDTH)
+            after = _along(background_ptr, row, columns, SMALL_HEIGHT, 3 * SMALL_WIDTH, True)
             steps += (after - before,)
             before = after
         base = base * 255
@@ -89,6 +91,8 @@ def upsample_blend_kernel(
         y = first + row
         live = at < tl.where(y < end, 3 * WIDTH, 0)
         alpha = top + _down(y, band, HEIGHT, MASK_HEIGHT) * change
+        if LOWERED:
+            alpha = tl.maximum(alpha, 0.0)
         byte = y * (3 * WIDTH) + at
         front = _biased(tl.load(frame_ptr + byte, mask=live, other=0))
         if BACKGROUND == "frame":
@@ -114,6 +118,7 @@ def cut_out_kernel(
     MASK_WIDTH: tl.constexpr,
     FRAME_STEP: tl.constexpr,
     ALPHA_STEP: tl.constexpr,
+    LOWERED: tl.constexpr,
     SPLITS: tl.constexpr,
     ROWS: tl.constexpr,
     BLOCK: tl.constexpr,
@@ -129,13 +134,15 @@ def cut_out_kernel(
     band = tl.program_id(1) // SPLITS - 1
     first = _first_row(band, HEIGHT, MASK_HEIGHT) + (tl.program_id(1) % SPLITS) * ROWS
     end = _first_row(band + 1, HEIGHT, MASK_HEIGHT)
-    top = _along(alpha_ptr, band, columns, MASK_HEIGHT, MASK_WIDTH)
-    change = _along(alpha_ptr, band + 1, columns, MASK_HEIGHT, MASK_WIDTH) - top
+    top = _along(alpha_ptr, band, columns, MASK_HEIGHT, MASK_WIDTH, not LOWERED)
+    change = _along(alpha_ptr, band + 1, columns, MASK_HEIGHT, MASK_WIDTH, not LOWERED) - top
 
     for row in tl.static_range(ROWS):
         y = first + row
         live = at < tl.where(y < end, WIDTH, 0)
         alpha = top + _down(y, band, HEIGHT, MASK_HEIGHT) * change
+        if LOWERED:
+            alpha = tl.maximum(alpha, 0.0)
         opacity = _byte(tl.fma(alpha, 255.0, 8388608.0)).to(tl.int32)
         byte = y * (3 * WIDTH) + 3 * at
         red = tl.load(frame_ptr + byte, mask=live, other=0).to(tl.int32)
@@ -175,12 +182,14 @@ def _down(y, row, HEIGHT: tl.constexpr, SOURCE: tl.constexpr):
 
 
 @triton.jit
-def _along(source_ptr, row, columns, HEIGHT: tl.constexpr, WIDTH: tl.constexpr):
-    """A row of the source, clipped (NaN to 0), between its values at `columns`."""
+def _along(source_ptr, row, columns, HEIGHT: tl.constexpr, WIDTH: tl.constexpr, CLIP: tl.constexpr):
+    """A row of the source between its values at `columns`; clipped before, of which NaN gives 0."""
     left, right, weight = columns
     source_ptr += tl.minimum(tl.maximum(row, 0), HEIGHT - 1) * WIDTH
-    first = tl.minimum(tl.maximum(tl.load(source_ptr + left), 0.0), 1.0)
-    second = tl.minimum(tl.maximum(tl.load(source_ptr + right), 0.0), 1.0)
+    first, second = tl.load(source_ptr + left), tl.load(source_ptr + right)
+    if CLIP:
+        first = tl.minimum(tl.maximum(first, 0.0), 1.0)
+        second = tl.minimum(tl.maximum(second, 0.0), 1.0)
     return first + weight * (second - first)
 
 
@@ -197,7 +206,7 @@ def _byte(biased):
 
 
 def launch(
-    config: KernelConfig, frame: Any, alpha: Any, background: Any = None
+    config: KernelConfig, frame: Any, alpha: Any, background: Any = None, *, lowered: bool = False
 ) -> tuple[Any, tuple[int, int, int], dict[str, Any]]:
     """The kernel, its grid and its compile-time arguments for arrays with a leading axis of N or 1.
 
@@ -217,6 +226,7 @@ def launch(
         "MASK_WIDTH": mask_width,
         "FRAME_STEP": _step(frame),
         "ALPHA_STEP": _step(alpha),
+        "LOWERED": lowered,
         "SPLITS": splits,
         "ROWS": rows,
         "BLOCK": config.block,
@@ -266,6 +276,7 @@ def upsample_blend(
     alpha: jax.Array,
     background: jax.Array | None = None,
     *,
+    faint: float = 0.0,
     in_place: bool = False,
     config: KernelConfig | None = None,
 ) -> jax.Array:
@@ -276,7 +287,9 @@ def upsample_blend(
     """
     height, width = frame.shape[1:3]
     config = tuning.choose("upsample_blend", (height, width), config)
-    kernel, grid, constants = launch(config, frame, alpha, background)
+    if faint:
+        alpha = reference.lowered(alpha, faint)
+    kernel, grid, constants = launch(config, frame, alpha, background, lowered=faint > 0)
     arrays = (frame, alpha) if background is None else (frame, alpha, background)
     shape = (_count(*arrays), height, width, 4 if background is None else 3)
     return jax_triton.triton_call(

@@ -1,5 +1,6 @@
 """`upsample_blend` through XLA: integers on a CPU, matrix products on a TPU, else the reference."""
 
+import math
 from collections.abc import Callable
 from functools import partial
 
@@ -15,18 +16,30 @@ BAND = 16
 
 
 def upsample_blend(
-    frame: jax.Array, alpha: jax.Array, background: jax.Array | None = None, **_
+    frame: jax.Array,
+    alpha: jax.Array,
+    background: jax.Array | None = None,
+    *,
+    faint: float = 0.0,
+    **_,
 ) -> jax.Array:
     """See `api.upsample_blend`; every array has a leading axis of N, or of 1 for all."""
     arrays = (frame, alpha) if background is None else (frame, alpha, background)
     # GPUs have arithmetic to spare, and XLA fuses the reference's floats into one kernel there.
     return lax.platform_dependent(
-        *arrays, cpu=_in_integers, tpu=by_products, default=reference.upsample_blend
+        *arrays,
+        cpu=partial(_in_integers, faint=faint),
+        tpu=partial(by_products, faint=faint),
+        default=partial(reference.upsample_blend, faint=faint),
     )
 
 
 def by_products(
-    frame: jax.Array, alpha: jax.Array, background: jax.Array | None = None
+    frame: jax.Array,
+    alpha: jax.Array,
+    background: jax.Array | None = None,
+    *,
+    faint: float = 0.0,
 ) -> jax.Array:
     """The maps are upsampled by matrix products, and rows are runs of bytes.
 
@@ -47,7 +60,7 @@ def by_products(
         wide = jnp.einsum("nrs,sx->nrx", maps, columns, precision=precise)
         return jnp.einsum("yr,nrx->nyx", rows, wide, precision=precise)
 
-    share = upsample(reference.clip(alpha)[..., None], channels)
+    share = reference.fade(upsample(reference.clip(alpha)[..., None], channels), faint)
     if background is None:
         front = jnp.pad(frame, ((0, 0), (0, 0), (0, 0), (0, 1))).reshape(-1, height, 4 * width)
         opacity = jnp.rint(255 * share)
@@ -75,7 +88,11 @@ def _matrix(size: int, source: int) -> np.ndarray:
 
 
 def _in_integers(
-    frame: jax.Array, alpha: jax.Array, background: jax.Array | None = None
+    frame: jax.Array,
+    alpha: jax.Array,
+    background: jax.Array | None = None,
+    *,
+    faint: float = 0.0,
 ) -> jax.Array:
     """The maps become bytes, first as wide as the frame, then blended in 16-bit integers.
 
@@ -88,19 +105,21 @@ def _in_integers(
     arrays = (frame, alpha) if background is None else (frame, alpha, background)
     count = max(array.shape[0] for array in arrays)
     if count == 1:
-        return _one_in_integers(*(array[0] for array in arrays))[None]
+        return _one_in_integers(*(array[0] for array in arrays), faint=faint)[None]
 
     def one(at: jax.Array) -> jax.Array:
-        return _one_in_integers(*(x[at if x.shape[0] > 1 else 0] for x in arrays))
+        return _one_in_integers(*(x[at if x.shape[0] > 1 else 0] for x in arrays), faint=faint)
 
     return lax.map(one, jnp.arange(count))
 
 
 def _one_in_integers(
-    frame: jax.Array, alpha: jax.Array, background: jax.Array | None = None
+    frame: jax.Array, alpha: jax.Array, background: jax.Array | None = None, *, faint: float
 ) -> jax.Array:
     height, width, _ = frame.shape
     share_of = _in_bands(alpha[..., None], height, width, 1 if background is None else 3)
+    if faint:
+        share_of = _faded(share_of, faint)
     if background is None:
 
         def cut_out(start: jax.Array, size: int) -> jax.Array:
@@ -129,6 +148,20 @@ def _one_in_integers(
         return ((total + (total >> 8)) >> 8).astype(jnp.uint8)
 
     return _fill(blend, front.shape).reshape(frame.shape)
+
+
+def _faded(
+    share_of: Callable[[jax.Array, int], jax.Array], faint: float
+) -> Callable[[jax.Array, int], jax.Array]:
+    """The same without shares of 255 up to `faint`, as `reference.fade`."""
+    least = math.ceil(255 * faint) + 1  # a share is off by up to 1.5: none that is faint is left
+    gain = (65535 - 128) // (255 - least)  # so that 255 stays 255, in 16 bits
+
+    def faded(start: jax.Array, size: int) -> jax.Array:
+        share = jnp.maximum(share_of(start, size), least) - least
+        return (share * gain + 128) >> 8
+
+    return faded
 
 
 def _slice(rows: jax.Array, start: jax.Array, size: int) -> jax.Array:
