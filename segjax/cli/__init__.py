@@ -13,6 +13,7 @@ COMMANDS = {
     "doctor": "check camera, virtual camera, display, GPU and weights, and say how to mend them",
     "segment": "write the person's alpha mask of a picture, a folder or a video",
     "evaluate": "measure a model against masks or labels: IoU by class, boundary F …",
+    "report": "measure models on pictures and in motion, as a page and as JSON",
     "browse": "draw what training will see: pictures with their masks or labels",
     "train": "train a model from a config",
     "import": "turn weights of torchvision and Hugging Face into ours",

@@ -245,6 +245,18 @@ def paint_over(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return cv2.copyTo(fill, hidden, np.ascontiguousarray(image).copy())
 
 
+def own_colours(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The picture, where its soft edge has the colour of the person next to it: no old room."""
+    sure = _above(mask, 249)
+    reach = {"ddepth": cv2.CV_32F, "ksize": (11, 11), "normalize": False}
+    near = cv2.boxFilter(sure, **reach)
+    colour = cv2.boxFilter(cv2.bitwise_and(image, image, mask=sure), **reach)
+    spread = colour * (255 / np.maximum(near, 255))[..., None]
+    # Far wisps of hair have no sure neighbour: they keep what colour they have.
+    edge = (mask > 0) & (mask < 250) & (near > 0)
+    return cv2.copyTo(spread.astype(np.uint8), edge.view(np.uint8), image.copy())
+
+
 def swap_room(
     rng: np.random.Generator,
     image: np.ndarray,
@@ -262,13 +274,6 @@ def swap_room(
     room, _ = change_colour(rng, room, mask, strengths)
     if rng.random() < 0.5:
         mask = cv2.erode(mask, np.ones((3, 3), np.uint8))
-    sure = _above(mask, 249)
-    reach = {"ddepth": cv2.CV_32F, "ksize": (11, 11), "normalize": False}
-    near = cv2.boxFilter(sure, **reach)
-    colour = cv2.boxFilter(cv2.bitwise_and(image, image, mask=sure), **reach)
-    spread = colour * (255 / np.maximum(near, 255))[..., None]
-    # Far wisps of hair have no sure neighbour: they keep what colour they have.
-    edge = (mask > 0) & (mask < 250) & (near > 0)
-    person = cv2.copyTo(spread.astype(np.uint8), edge.view(np.uint8), image.copy())
+    person = own_colours(image, mask)
     alpha = mask.astype(np.float32) * (1 / 255)
     return cv2.blendLinear(person, room, alpha, 1 - alpha), mask

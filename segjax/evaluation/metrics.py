@@ -7,8 +7,9 @@ Of labels: `predicted` and `labels`, the truth, are uint8 [H, W] of class ids 0.
 whose truth is `ignore` counts nowhere, whatever was predicted there.
 """
 
-from collections.abc import Iterable
-from typing import Any
+import itertools
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -21,6 +22,18 @@ IGNORE = 255
 
 STILL_LEVELS = 3
 """A pixel is still if its blurred grey changes by less than this from the frame before."""
+
+ROOM, PERSON = 0.05, 0.95
+"""A pixel is certainly the room below the first, certainly the person above the second."""
+
+SHOWN, WHOLE = 0.1, 0.9
+"""Of the room it shows above the first; of the person something is missing below the second."""
+
+FAR = 2
+"""Pixels to the true edge from which an error is no longer one of the edge's drawing."""
+
+SHIFTS = 4
+"""Frames by which a mask is looked for before and after its own."""
 
 
 def overlap(alpha: np.ndarray, mask: np.ndarray) -> tuple[int, int]:
@@ -71,6 +84,48 @@ def mad(alpha: np.ndarray, mask: np.ndarray) -> float:
     """
     _check(alpha, mask)
     return float(np.abs(alpha.astype(np.float64) - mask / 255).mean() * 1000)
+
+
+class Wrong(NamedTuple):
+    """How much of what is true is shown wrongly: of all its pixels, and of those far from the edge.
+
+    Shares in [0, 1]; None where there is no such pixel.
+
+    Attributes:
+      mean: of the error.
+      share: of the pixels where it is above 0.1.
+      far_mean: of the error, over the pixels 2 px or more from the true edge.
+      far_share: of those pixels, where it is above 0.1.
+    """
+
+    mean: float | None
+    share: float | None
+    far_mean: float | None
+    far_share: float | None
+
+
+def leak(alpha: np.ndarray, mask: np.ndarray) -> Wrong:
+    """How much of the room shows: alpha where the truth is below 0.05, and where it is above 0.1.
+
+    A pixel is far from the edge if none nearer than 2 px lies across it, on the other side of one
+    half.
+
+    Raises:
+      ValueError: the two differ in shape or are not [H, W].
+    """
+    _check(alpha, mask)
+    return _wrong(alpha, alpha > SHOWN, mask / 255 < ROOM, across=mask > 127)
+
+
+def cut(alpha: np.ndarray, mask: np.ndarray) -> Wrong:
+    """How much of the person is missing: 1 − alpha where the truth is above 0.95, and its share
+    where alpha is below 0.9. Far from the edge: as in `leak`.
+
+    Raises:
+      ValueError: the two differ in shape or are not [H, W].
+    """
+    _check(alpha, mask)
+    return _wrong(1 - alpha, alpha < WHOLE, mask / 255 > PERSON, across=mask <= 127)
 
 
 def confusion_matrix(
@@ -186,6 +241,78 @@ def flip_rate(frames: Iterable[tuple[np.ndarray, np.ndarray]]) -> float:
     if count < 2:
         raise ValueError(f"got {count} frames; a flip rate needs at least two")
     return 10_000 * flips / still_pixels if still_pixels else 0.0
+
+
+def dtssd(frames: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:
+    """How differently prediction and truth change from frame to frame, × 100.
+
+    The square root of the mean over pixels of the squared difference between the change of alpha
+    and the change of mask / 255; of a clip the mean over its pairs of frames, as in
+    RobustVideoMatting's evaluation. (Erofeev et al., "Perceptually motivated benchmark for video
+    matting", BMVC 2015.)
+
+    Args:
+      frames: pairs of alpha (float [H, W]) and mask (uint8 [H, W]), in order.
+
+    Raises:
+      ValueError: fewer than two frames, or frames of different sizes.
+    """
+    errors = [alpha - mask / 255 for alpha, mask in _clip(frames, 2, "dtSSD")]
+    changes = (np.square(after - before).mean() for before, after in itertools.pairwise(errors))
+    return float(np.mean([np.sqrt(change) for change in changes]) * 100)
+
+
+def lag(frames: Sequence[tuple[np.ndarray, np.ndarray]]) -> float | None:
+    """By how many frames the masks trail a truth that moves; below 0 they are ahead of it.
+
+    The shift k for which the mean of |alpha of frame t − mask of frame t − k| is least. What
+    moves evenly is wrong by an area in proportion to the distance from the best shift, so between
+    whole frames the two lines of equal slope through the least three errors meet at it.
+    None if the truth does not move.
+
+    Args:
+      frames: pairs of alpha (float [H, W]) and mask (uint8 [H, W]), in order; as many as are
+        needed to look 4 frames before and after one.
+
+    Raises:
+      ValueError: too few frames, or frames of different sizes.
+    """
+    _clip(frames, 2 * SHIFTS + 1, "lag")
+    if all((mask == frames[0][1]).all() for _, mask in frames):
+        return None
+    shifts = range(-SHIFTS, SHIFTS + 1)
+    # The same frames for every shift: what is hard about one of them is so for all.
+    inner = range(SHIFTS, len(frames) - SHIFTS)
+    alphas, masks = zip(*((alpha, mask / np.float32(255)) for alpha, mask in frames), strict=True)
+    errors = np.array(
+        [np.mean([np.abs(alphas[t] - masks[t - k]).mean() for t in inner]) for k in shifts]
+    )
+    best = int(errors.argmin())
+    if best in (0, len(errors) - 1):
+        return float(shifts[best])
+    before, least, after = errors[best - 1 : best + 2]
+    return float(shifts[best] + (before - after) / (2 * (max(before, after) - least) or 1))
+
+
+def _clip(
+    frames: Sequence[tuple[np.ndarray, np.ndarray]], least: int, what: str
+) -> Sequence[tuple[np.ndarray, np.ndarray]]:
+    if len(frames) < least:
+        raise ValueError(f"got {len(frames)} frames; {what} needs at least {least}")
+    for alpha, mask in frames:
+        _check(alpha, mask)
+        if alpha.shape != frames[0][0].shape:
+            raise ValueError(
+                f"got frames of {frames[0][0].shape} and {alpha.shape}; all must have one size"
+            )
+    return frames
+
+
+def _wrong(error: np.ndarray, counts: np.ndarray, true: np.ndarray, *, across: np.ndarray) -> Wrong:
+    """The figures where it is `true`, whose edge has the pixels `across` on its other side."""
+    far = true & (_distance_to(across) >= FAR)
+    figures = ((x, some) for some in (true, far) for x in (error, counts))
+    return Wrong(*(float(x[some].mean()) if some.any() else None for x, some in figures))
 
 
 def _check(alpha: np.ndarray, mask: np.ndarray) -> None:

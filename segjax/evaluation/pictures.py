@@ -95,7 +95,13 @@ def error_map(mask: np.ndarray, alpha: np.ndarray) -> np.ndarray:
 
 
 def contact_row(s: Score, pixels: np.ndarray, mask: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """image | truth | prediction | overlay, with the IoU written above: uint8 [h, w, 3].
+    """`case_row` with the IoU written above: uint8 [h, w, 3]."""
+    row = case_row(pixels, mask, alpha)
+    return captioned(f"{s.stem}   IoU {s.iou:.3f}   boundary F {s.boundary_f:.3f}", row)
+
+
+def case_row(pixels: np.ndarray, mask: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """image | truth | prediction | overlay: uint8 [h, w, 3].
 
     In the overlay the room is dimmed, a person that was missed is red, a room that was taken for
     a person blue.
@@ -106,8 +112,7 @@ def contact_row(s: Score, pixels: np.ndarray, mask: np.ndarray, alpha: np.ndarra
         overlay[wrong] = overlay[wrong] // 2 + np.array(colour, np.uint8) // 2
     grey = [mask, np.rint(np.clip(alpha, 0, 1) * 255).astype(np.uint8)]
     cells = [pixels, *(cv2.cvtColor(g, cv2.COLOR_GRAY2RGB) for g in grey), overlay]
-    row = np.concatenate([fit(cell) for cell in cells], axis=1)
-    return captioned(f"{s.stem}   IoU {s.iou:.3f}   boundary F {s.boundary_f:.3f}", row)
+    return np.concatenate([fit(cell) for cell in cells], axis=1)
 
 
 def label_row(

@@ -11,10 +11,14 @@ from hypothesis.extra.numpy import arrays
 from segjax.evaluation.metrics import (
     boundary_f,
     confusion_matrix,
+    cut,
+    dtssd,
     flip_rate,
     iou,
     label_boundary_f,
     label_figures,
+    lag,
+    leak,
     mad,
     overlap,
 )
@@ -128,7 +132,92 @@ def test_a_flip_rate_needs_two_frames_of_one_size():
         flip_rate([(grey(0), np.zeros((3, 5)))])
 
 
-@pytest.mark.parametrize("metric", [overlap, boundary_f, mad])
+# A person in the right half of 4x8: columns 2 and lower are far from the edge, 5 and higher too.
+HALF = np.repeat([[0] * 4 + [255] * 4], 4, axis=0).astype(np.uint8)
+
+
+def test_leak_by_hand():
+    alpha = np.zeros((4, 8), np.float32)
+    alpha[0, 0], alpha[1, 2], alpha[:, 3], alpha[:, 4:] = 0.4, 0.1, 0.5, 1
+    # 16 pixels of room, of which 12 lie 2 px or more from the nearest person.
+    expected = ((0.4 + 0.1 + 4 * 0.5) / 16, 5 / 16, (0.4 + 0.1) / 12, 1 / 12)
+    assert leak(alpha, HALF) == pytest.approx(expected)
+    assert cut(alpha, HALF) == (0, 0, 0, 0)
+
+
+def test_cut_is_the_leak_of_the_reverse():
+    alpha = np.random.default_rng(0).random((4, 8), np.float32)
+    assert cut(alpha, HALF) == pytest.approx(leak(1 - alpha, 255 - HALF))
+
+
+def test_soft_edges_are_neither_room_nor_person():
+    mask = np.array([[0, 12, 13, 127, 128, 242, 243, 255]], np.uint8)
+    for metric, wrong in ((leak, mask > 12), (cut, mask < 243)):
+        # Whatever stands at the other pixels counts nowhere.
+        alpha = (wrong if metric is leak else ~wrong).astype(np.float32)
+        assert metric(alpha, mask) == pytest.approx((0, 0, 0, 0))
+        assert metric(1 - alpha, mask).mean == 1
+
+
+def test_leak_and_cut_without_a_person_or_a_room():
+    alpha = np.full((3, 5), 0.2, np.float32)
+    nobody = np.zeros((3, 5), np.uint8)
+    assert leak(alpha, nobody) == pytest.approx((0.2, 1, 0.2, 1))
+    assert cut(alpha, nobody) == (None,) * 4
+    assert leak(alpha, nobody + 255) == (None,) * 4
+    assert cut(alpha, nobody + 255) == pytest.approx((0.8, 1, 0.8, 1))
+
+
+@given(MASKS)
+def test_the_truth_neither_leaks_nor_is_cut(masks: tuple[np.ndarray, np.ndarray]):
+    _, wanted = masks
+    for metric in (leak, cut):
+        assert set(score(metric, wanted, wanted)) <= {0, None}
+        assert set(score(metric, ~wanted, wanted)) <= {1, None}
+
+
+def test_dtssd_by_hand():
+    # The truth moves on by a column of 4 pixels, which the prediction does not: of 16 pixels 4
+    # change by 1, so 100 * sqrt(4 / 16).
+    second = np.array([[0, 255, 255, 255]] * 4, np.uint8)
+    alpha = alpha_of(TRUE > 0)
+    assert dtssd([(alpha, TRUE), (alpha, second)]) == pytest.approx(50)
+    # Where both stay, or change alike, even a wrong mask has none.
+    assert dtssd([(FOUND, TRUE)] * 3) == 0
+    assert dtssd([(alpha, TRUE), (alpha_of(second > 0), second), (alpha, TRUE)]) == 0
+    with pytest.raises(ValueError, match="got 1 frames; dtSSD needs at least 2"):
+        dtssd([(FOUND, TRUE)])
+    with pytest.raises(ValueError, match="one size"):
+        dtssd([(FOUND, TRUE), (FOUND[:2], TRUE[:2])])
+
+
+def bar(left: float) -> np.ndarray:
+    """The alpha [5, 80] of a bar 20 pixels wide, whose edges fall between pixels."""
+    pixels = np.arange(80)
+    return np.tile(np.clip(np.minimum(pixels + 1 - left, left + 20 - pixels), 0, 1), (5, 1))
+
+
+@pytest.mark.parametrize("speed", [0.7, 3, -5])
+@pytest.mark.parametrize("late", [-1.3, 0, 0.25, 0.5, 1, 2])
+def test_lag_finds_by_how_much_a_bar_trails(speed: float, late: float):
+    start = 5 if speed > 0 else 55
+    frames = [
+        (bar(start + speed * (t - late)), np.rint(255 * bar(start + speed * t)).astype(np.uint8))
+        for t in range(11)
+    ]
+    assert lag(frames) == pytest.approx(late, abs=0.02)
+    # What is wrong everywhere and always does not change it.
+    assert lag([(0.8 * alpha, mask) for alpha, mask in frames]) == pytest.approx(late, abs=0.05)
+
+
+def test_a_lag_needs_motion_and_frames():
+    still = (bar(5), np.rint(255 * bar(5)).astype(np.uint8))
+    assert lag([still] * 9) is None
+    with pytest.raises(ValueError, match="got 8 frames; lag needs at least 9"):
+        lag([still] * 8)
+
+
+@pytest.mark.parametrize("metric", [overlap, boundary_f, mad, leak, cut])
 def test_shapes_must_agree(metric):
     with pytest.raises(ValueError, match="one \\[H, W\\]"):
         metric(np.zeros((2, 3), np.float32), np.zeros((3, 2), np.uint8))
