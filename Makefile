@@ -15,7 +15,7 @@ export PIP_BUILD_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DELETE_ON_ERROR:
-.PHONY: help demo live test check parity zoo golden bench bench-gpu triton platforms constraints clean
+.PHONY: help demo live test check parity zoo golden bench bench-gpu first-time triton platforms constraints clean
 
 help:
 	@echo "make demo         a person cut out of a moving picture: out/demo.mp4, out/demo.png"
@@ -28,6 +28,7 @@ help:
 	@echo "make bench        how fast it is, beside MediaPipe and OpenCV (PEERS=folder of .onnx files)"
 	@echo "make bench-gpu    the same on an NVIDIA GPU, beside PyTorch; installs nothing"
 	@echo "make triton       adds what the Triton tests need (Linux x86-64, no GPU needed)"
+	@echo "make first-time   the README's way to the page in an empty home, timed (FIRST=folder)"
 	@echo "make platforms    asks the registry whether the plain install resolves on each system"
 	@echo "make constraints  renews constraints.txt"
 	@echo "make clean        removes .venv, .venv-peers and out"
@@ -66,6 +67,11 @@ golden: $(PARITY)/.made
 PEERS ?= ../shared/peers
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/bench.py --peers $(PEERS) --out out
+
+FIRST ?= out/first-time
+first-time: $(VENV)/.dev
+	rm -rf $(FIRST)
+	$(BIN)/python tests/web/first_time.py $(FIRST)
 
 # From the tree, with the Python and the packages that the GPU machine has.
 OUT ?= out/gpu
@@ -112,6 +118,7 @@ $(PARITY)/.made: $(VENV)/.made $(INPUTS)
 	@touch $@
 
 $(VENV)/.plain: $(VENV)/.made $(INPUTS)
+	@echo "installing segjax and what it needs into $(VENV), once; it takes a minute or a few"
 	$(BIN)/pip install --quiet --editable .
 	@$(opencv)
 	@touch $@

@@ -1,18 +1,27 @@
-"""`segjax serve --source browser`: the page, with the step behind it."""
+"""The page: `segjax serve --source browser`, with the step behind it; and `--sink page`, where it
+is the preview and the remote control of a run."""
 
+import contextlib
+import functools
 import os
 import platform
 import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from segjax.cli.serve import Options, device_name
 from segjax.errors import SegjaxError
-from segjax.live.loop import say
-from segjax.web import certificates, server
-from segjax.web.pictures import backgrounds_in, scenes
+from segjax.live.backgrounds import Background, Blur, Picture
+from segjax.live.loop import Loop, say
+from segjax.web import certificates, peer, server, studio
+from segjax.web.pictures import Pictures, backgrounds_in, scenes
+from segjax.web.preview import PageSink, Remote
 from segjax.web.security import Address, new_token
-from segjax.web.studio import Studio
+from segjax.web.settings import Settings
 
 if TYPE_CHECKING:
     from segjax.matting import Matting
@@ -20,6 +29,11 @@ if TYPE_CHECKING:
 
 KEPT = Path.home() / ".config" / "segjax"
 """Where the certificate lies that the server signs itself."""
+
+USUAL_SHAPE = (360, 640)
+"""Of a camera's pictures, for which the step is made ready before one is seen."""
+
+BLANK = np.zeros((16, 16, 3), np.uint8)
 
 
 def serve_page(options: Options) -> None:
@@ -34,36 +48,99 @@ def serve_page(options: Options) -> None:
             "background is chosen; more to choose from come with --backgrounds FOLDER"
         )
     own = backgrounds_in(options.backgrounds) if options.backgrounds else {}
-    pair = _pair(options)
-    Address(options.host, options.port, tls=pair is not None)  # refused before it listens
-    listening = server.listen(options.host, options.port)
-    address = Address(options.host, listening.getsockname()[1], tls=pair is not None)
-    tls = certificates.context(*pair) if pair else None
+    place = Place(options)
 
     from segjax import weights
 
     mattings = Mattings(smoothing=options.smoothing)
     mattings(options.model, "blur")
     models = dict.fromkeys([options.model, *weights.names()])
-    studio = Studio(
+    shared = studio.Studio(
         mattings, list(models), own | scenes(), device=device_name(), place=platform.node(), say=say
     )
-    token = new_token()
+    webrtc_s = peer.TRY_S if peer.available() and not place.address.loopback else 0.0
 
     def started() -> None:
+        shared.get_ready(*USUAL_SHAPE)
         say("compiling takes about half a minute the first time on a machine, seconds after that")
-        if pair and not options.cert:
+        place.say_where("open this address in a browser, in full; Ctrl+C ends the server")
+
+    made = server.Server(shared, place.address, place.token, webrtc_s=webrtc_s)
+    server.run(made, place.listening, place.tls, started)
+    say("the server has ended")
+
+
+def remote_control(
+    options: Options,
+    sink: PageSink,
+    loop: Loop,
+    background: Background,
+    make: Callable[[Background], Any],
+    device: str,
+) -> None:
+    """Has the page show what a run gives its sink, and change the run.
+
+    Args:
+      background: what the run begins with, as `--background` names it.
+      make: the step for a background of another kind.
+
+    Raises:
+      SegjaxError: an option, the port or the certificate are not usable.
+    """
+    own = backgrounds_in(options.backgrounds) if options.backgrounds else {}
+    settings = Settings(strength=background.strength)
+    if background.kind == "color":
+        settings = replace(settings, effect="color", color=f"#{bytes(background.color).hex()}")
+    elif background.kind == "picture":
+        settings = replace(settings, effect="picture", picture="given-0")
+        own = {options.background: lambda: background} | own
+    place = Place(options)
+    remote = Remote(
+        loop,
+        sink,
+        Pictures(own | scenes()),
+        settings,
+        functools.cache(lambda effect: make(Blur() if effect == "blur" else Picture(BLANK))),
+        name=options.source,
+        device=device,
+        place=platform.node(),
+        say=say,
+    )
+    made = server.Server(remote, place.address, place.token)
+
+    @contextlib.contextmanager
+    def serving() -> Iterator[None]:
+        with server.in_background(made, place.listening, place.tls):
+            place.say_where("the run is shown and changed at this address, to be opened in full")
+            yield
+
+    sink.serving = serving()
+
+
+class Place:
+    """Where the page is: it listens already. Raises as `serve_page` does."""
+
+    def __init__(self, options: Options) -> None:
+        pair = _pair(options)
+        Address(options.host, options.port, tls=pair is not None)  # refused before it listens
+        self.listening = server.listen(options.host, options.port)
+        port = self.listening.getsockname()[1]
+        self.address = Address(options.host, port, tls=pair is not None)
+        self.tls = certificates.context(*pair) if pair else None
+        self.token = new_token()
+        self._own = pair[0] if pair and not options.cert else None
+
+    def say_where(self, how: str) -> None:
+        """Tells the user the address, and how others get there."""
+        if self._own:
             say(
                 "the browser will warn of this certificate, which segjax signed itself; go on only "
-                f"if it shows the SHA-256 fingerprint\n  {certificates.fingerprint(pair[0])}"
+                f"if it shows the SHA-256 fingerprint\n  {certificates.fingerprint(self._own)}"
             )
-        if address.loopback:
-            say(f"from another computer: {address.tunnel}, then the same address there")
-        say("open this address in a browser, in full; Ctrl+C ends the server\n")
-        print(f"  {address.url}#{token}\n", flush=True)
-
-    server.run(server.Server(studio, address, token), listening, tls, started)
-    say("the server has ended")
+        if self.address.loopback:
+            say(f"from another computer: {self.address.tunnel}, then the same address there")
+        say(f"{how}\n")
+        print(f"  {self.address.url}#{self.token}\n", flush=True)
 
 
 def _pair(options: Options) -> tuple[Path, Path] | None:

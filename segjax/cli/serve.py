@@ -16,7 +16,7 @@ from segjax.errors import SegjaxError
 from segjax.files import write_json
 from segjax.live.backgrounds import Background, parse_background
 from segjax.live.cameras import list_cameras
-from segjax.live.controls import Controls, Views
+from segjax.live.controls import Controls, Seen, Views
 from segjax.live.governor import Governor
 from segjax.live.loop import Loop, say
 from segjax.live.overlays import Overlaid, Overlay
@@ -26,6 +26,7 @@ from segjax.live.window import Window
 
 if TYPE_CHECKING:
     from segjax.live.guard import Matting
+    from segjax.web.preview import PageSink
 
 SAMPLE_FRAMES = 300
 """Frames of the endless sample, where --max-frames does not say."""
@@ -64,7 +65,8 @@ class Options:
     ] = ()
     """`window` (the default), `virtual-camera` for calls (`segjax doctor` says what it needs;
     `virtual-camera:DEVICE` chooses one), a video file (.mp4 .mov .mkv .webm; .mov and .webm hold
-    transparency), a folder for PNGs, or `null`. May be given several times."""
+    transparency), a folder for PNGs, `page` to look on and change the run in a browser, or `null`.
+    May be given several times."""
     model: str = "portrait"
     """Name or path of released weights."""
     max_frames: int | None = None
@@ -171,9 +173,10 @@ def main(options: Options) -> None:
         options.source, size=_size(options.camera_size), rate=options.camera_rate, say=say
     )
     transparent = background.kind == "transparent"
-    sinks = [
-        open_sink(spec, source, transparent=transparent) for spec in options.sinks or ("window",)
-    ]
+    page = open_page(options, transparent=transparent) if "page" in options.sinks else None
+    specs = [spec for spec in options.sinks or ("window",) if spec != "page"]
+    sinks = [open_sink(spec, source, transparent=transparent) for spec in specs]
+    sinks += [page] if page else []
     if options.save:
         _keep(options)
 
@@ -194,6 +197,10 @@ def main(options: Options) -> None:
         max_frames=max_frames,
         governor=governor,
     )
+
+    def make(other: Background) -> Seen:
+        return views.of(load_matting(options, other))
+
     for window in sinks:
         if isinstance(window, Window):
             window.controls = Controls(
@@ -201,11 +208,15 @@ def main(options: Options) -> None:
                 options.background,
                 background,
                 matting,
-                lambda other: views.of(load_matting(options, other)),
+                make,
                 views,
                 say,
                 overlay,
             )
+    if page:
+        from segjax.cli.page import remote_control
+
+        remote_control(options, page, loop, background, make, device)
     report = loop.run()
 
     print(report.summary())
@@ -217,6 +228,17 @@ def main(options: Options) -> None:
         raise SegjaxError(f"all {report.frames} frames were covered ({reasons}); see above for why")
     for name, reason in report.failed.items():
         raise SegjaxError(f"{name} is not whole: {reason}; the other outputs are")
+
+
+def open_page(options: Options, *, transparent: bool) -> "PageSink":
+    """The sink `page`."""
+    from segjax.web.preview import PageSink
+
+    if transparent:
+        raise SegjaxError(
+            "the page cannot show transparency; give another --background, or leave out --sink page"
+        )
+    return PageSink()
 
 
 def load_matting(options: Options, background: Background) -> "Matting":

@@ -6,16 +6,20 @@ import functools
 import signal
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import Future
 from importlib import resources
 from typing import Any
 
 from aiohttp import web
 
 from segjax.errors import SegjaxError
-from segjax.web import stream
+from segjax.web import session
 from segjax.web.pictures import LARGEST_BYTES, TooLarge
+from segjax.web.preview import Preview, Remote
 from segjax.web.security import Address, gate, headers
+from segjax.web.stream import Stream
 from segjax.web.studio import Studio
 from segjax.web.worker import Worker
 
@@ -28,9 +32,6 @@ TYPES = {
 
 UPLOAD_WITHIN_S = 60.0
 
-USUAL_SHAPE = (360, 640)
-"""Of a camera's pictures, for which the step is made ready before one is seen."""
-
 LEAVE_S = 2.0
 """How long the end waits for answers under way."""
 
@@ -40,13 +41,19 @@ class Server:
 
     GET / and its files; GET /api/choices; POST /api/backgrounds with a picture as the body, and GET
     /api/backgrounds/ID, a thumbnail; GET /stream, a WebSocket.
+
+    A studio composes what pages send, who try WebRTC for `webrtc_s` seconds before their frames go
+    over the WebSocket (0 is not at all). To a run that goes on without them, they are the remote.
     """
 
-    def __init__(self, studio: Studio, address: Address, token: str) -> None:
-        self.studio = studio
+    def __init__(
+        self, shared: Studio | Remote, address: Address, token: str, *, webrtc_s: float = 0.0
+    ) -> None:
+        self.shared = shared
+        self._webrtc_s = webrtc_s
         self.address = address
         self._token = token
-        self._streams: set[stream.Stream] = set()
+        self._sessions: set[session.Session] = set()
         self._files = Worker("pictures")
         """Decodes, one after another, so that a few large pictures do not fill the memory."""
 
@@ -73,13 +80,14 @@ class Server:
         return app
 
     async def _choices(self, _: web.Request) -> web.Response:
-        studio = self.studio
+        shared = self.shared
         return web.json_response(
             {
-                "models": studio.models,
-                "pictures": studio.pictures.names(),
-                "device": studio.device,
-                "place": studio.place,
+                "models": shared.models,
+                "pictures": shared.pictures.names(),
+                "device": shared.device,
+                "place": shared.place,
+                "run": shared.name if isinstance(shared, Remote) else "",
             }
         )
 
@@ -87,7 +95,7 @@ class Server:
         try:
             async with asyncio.timeout(UPLOAD_WITHIN_S):
                 data = await request.read()
-            key = await self._apart(self.studio.pictures.add, data)
+            key = await self._apart(self.shared.pictures.add, data)
         except (web.HTTPRequestEntityTooLarge, TooLarge) as error:
             why = str(error if isinstance(error, TooLarge) else TooLarge())
             raise web.HTTPRequestEntityTooLarge(LARGEST_BYTES, 0, text=why) from error
@@ -99,21 +107,29 @@ class Server:
 
     async def _thumbnail(self, request: web.Request) -> web.Response:
         try:
-            jpeg = await self._apart(self.studio.pictures.thumbnail, request.match_info["id"])
+            jpeg = await self._apart(self.shared.pictures.thumbnail, request.match_info["id"])
         except SegjaxError as error:
             raise web.HTTPNotFound(text=str(error)) from error
         return web.Response(body=jpeg, content_type="image/jpeg")
 
     async def _stream(self, request: web.Request) -> Any:
-        return await stream.handle(request, self.studio, self._token, self._streams)
+        shared, transport = self.shared, request.transport
+        here = transport.get_extra_info("sockname")[0] if transport else ""
+
+        def make(socket: web.WebSocketResponse) -> session.Session:
+            if isinstance(shared, Remote):
+                return Preview(socket, shared)
+            return Stream(socket, shared, (here, request.remote or ""), self._webrtc_s)
+
+        return await session.handle(request, self._token, self._sessions, shared.capacity, make)
 
     async def _apart(self, work: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.wrap_future(self._files.submit(work, *arguments))
 
     async def _say_goodbye(self, _: web.Application) -> None:
-        await asyncio.gather(*(one.close() for one in self._streams), return_exceptions=True)
+        await asyncio.gather(*(one.close() for one in self._sessions), return_exceptions=True)
         self._files.close()
-        self.studio.close()
+        self.shared.close()
 
 
 async def _page_file(data: bytes, kind: str, _: web.Request) -> web.Response:
@@ -165,8 +181,30 @@ def run(
             with contextlib.suppress(NotImplementedError):  # Windows: Ctrl+C raises there
                 asyncio.get_running_loop().add_signal_handler(number, stopped.set)
         async with serving(server, listening, tls):
-            server.studio.get_ready(*USUAL_SHAPE)
             started()
             await stopped.wait()
 
     asyncio.run(until_stopped())
+
+
+@contextlib.contextmanager
+def in_background(
+    server: Server, listening: socket.socket, tls: ssl.SSLContext | None = None
+) -> Iterator[None]:
+    """Serves from a thread of its own inside the block."""
+    begun: Future[asyncio.AbstractEventLoop] = Future()
+    left = asyncio.Event()
+
+    async def until_left() -> None:
+        async with serving(server, listening, tls):
+            begun.set_result(asyncio.get_running_loop())
+            await left.wait()
+
+    thread = threading.Thread(target=asyncio.run, args=(until_left(),), name="page", daemon=True)
+    thread.start()
+    here = begun.result()
+    try:
+        yield
+    finally:
+        here.call_soon_threadsafe(left.set)
+        thread.join()

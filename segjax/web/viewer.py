@@ -2,77 +2,48 @@
 
 import dataclasses
 import functools
-import re
 import time
 from collections import deque
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from segjax.errors import SegjaxError
-from segjax.live.backgrounds import Background, Blur, Picture
+from segjax.live.backgrounds import Background, Blur
 from segjax.live.clock import Clock
-from segjax.live.frames import Frame
+from segjax.live.frames import Frame, Output
 from segjax.live.gate import Gate, Scene, Taken
 from segjax.live.guard import Fault, Guard, Look
 from segjax.live.states import State
-from segjax.web.pictures import chequerboard
+from segjax.live.watch import Watch
+from segjax.web.settings import Settings, make_background
 from segjax.web.sizes import SIDES
 from segjax.web.studio import RATE, Effect, Matting, Studio
 
-EFFECTS = ("blur", "picture", "color", "transparent")
-
 
 @dataclass(frozen=True)
-class Settings:
-    """What a viewer chose.
+class Problem:
+    """What a person is told: `kind` is that of a `Fault`, or "choice" for one that could not be
+    followed, and `why` the reason in words."""
 
-    effect: blur of `strength` in (0, 1], the picture with the id `picture`, a `color` as #rrggbb,
-      or transparent, which is shown as a chequerboard.
-    model: a name, or "" for the usual one.
-    """
-
-    effect: str = "blur"
-    strength: float = 0.5
-    picture: str = ""
-    color: str = "#00b140"
-    model: str = ""
-    paused: bool = False
-
-    def changed(self, values: object) -> "Settings":
-        """These with some of them replaced by what a page sent.
-
-        Raises:
-          SegjaxError: that is not a choice.
-        """
-        names = {field.name: type(field.default) for field in dataclasses.fields(self)}
-        if not isinstance(values, dict) or not values.keys() <= names.keys():
-            raise SegjaxError(f"got settings {_short(values)}; known are {', '.join(names)}")
-        for name, value in values.items():
-            if type(value) is not names[name] and (names[name], type(value)) != (float, int):
-                raise SegjaxError(f"got {name} {_short(value)}; it is a {names[name].__name__}")
-        new = dataclasses.replace(self, **values)
-        if new.effect not in EFFECTS:
-            raise SegjaxError(f"got effect {_short(new.effect)}; known are {', '.join(EFFECTS)}")
-        if not 0 < new.strength <= 1:
-            raise SegjaxError(f"got strength {new.strength}; it is above 0 and at most 1")
-        if not re.fullmatch("#[0-9a-fA-F]{6}", new.color):
-            raise SegjaxError(f"got color {_short(new.color)}; it is # and six hexadecimal digits")
-        return new
+    kind: str = ""
+    why: str = ""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What leaves in place of a frame: uint8 RGB [H, W, 3], the state that it left in, and why, if
-    it is a cover or a choice could not be followed."""
+    """What leaves in place of a frame.
 
-    pixels: np.ndarray
+    output: the gate's, composed of that frame or a cover in its place.
+    state: in which it left.
+    waiting: whether a choice is still being prepared, and this was composed as before.
+    """
+
+    output: Output
     state: State
-    why: str = ""
+    problem: Problem = Problem()
     waiting: bool = False
-    """Whether a choice is still being prepared, and this was composed as before."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +63,7 @@ class Viewer:
     It changes its look without an interruption: until the new one is ready, frames are composed as
     before; those of a size that the step is not ready for are covered.
 
-    A call comes from one thread at a time; `change` and `late` may be called from any.
+    A call comes from one thread at a time; `change`, `late` and `tick` may be called from any.
     """
 
     def __init__(self, studio: Studio) -> None:
@@ -109,6 +80,8 @@ class Viewer:
         self._gate = Gate(
             self._scene(look, 0.0, (16, 16)), live=True, rate=RATE, clock=Clock(), say=self._say
         )
+        self._gate.begin()
+        self._watch = Watch()
         self._began_s = time.perf_counter()
         self._worked: deque[tuple[float, float]] = deque(maxlen=120)
 
@@ -132,20 +105,23 @@ class Viewer:
         ready = self._has is not None and self._has.size == (height, width)
         scene = self._scene(look if ready else self._plain, self._time_s(), (height, width))
         frame = Frame(pixels, number, self._time_s(), started_s)
-        taken = Taken(frame, scene, *self._gate.arrived(scene, number, None))
+        what, _ = self._watch(pixels, started_s)
+        useless = Fault(what, f"the camera's picture is {what}") if what else None
+        taken = Taken(frame, scene, *self._gate.arrived(scene, number, useless))
         try:
+            if useless:
+                raise useless
             if not (ready and self._has):
-                raise Fault("size" if self._why_not else "preparing", self._why_not)
+                raise Fault("choice" if self._why_not else "preparing", self._why_not)
             if look.background.kind == "blur":
                 self._matting(self._has.model, "blur").strength = settings.strength
             composite = self._guard(frame, scene.picture, look)
-            output, why = self._gate.composed(taken, composite), self._why_not
+            output = self._gate.composed(taken, composite)
+            problem = Problem("choice", self._why_not) if self._why_not else Problem()
         except Fault as fault:
-            output, why = self._gate.refused(taken, fault), str(fault)
+            output, problem = self._gate.refused(taken, fault), _told(fault)
         self._worked.append((started_s, time.perf_counter() - started_s))
-        if output is None:  # paused meanwhile
-            return Answer(cover(height, width), self._gate.state)
-        return Answer(output.pixels, self._gate.state, why, ready and self._coming is not None)
+        return self._answer(output, problem, ready and self._coming is not None)
 
     def late(self, height: int, width: int, number: int) -> Answer:
         """What leaves in place of a frame whose picture does not come in time."""
@@ -153,8 +129,20 @@ class Viewer:
         frame = Frame(scene.cover, number, self._time_s(), time.perf_counter())
         taken = Taken(frame, scene, *self._gate.arrived(scene, number, None))
         fault = Fault("late", "the model takes too long for a picture; close other programs")
-        self._gate.refused(taken, fault)
-        return Answer(scene.cover, self._gate.state, str(fault))
+        return self._answer(self._gate.refused(taken, fault), _told(fault))
+
+    def tick(self) -> Answer:
+        """What leaves when no frame has come for `wait_s`."""
+        return self._answer(None, Problem())
+
+    def wait_s(self) -> float:
+        """Seconds until `tick` is due, for what carries a steady stream."""
+        return self._gate.wait_s() or 0.0
+
+    def _answer(self, output: Output | None, problem: Problem, waiting: bool = False) -> Answer:
+        output = output or self._gate.tick()  # of a frame that came before a pause: a cover
+        assert output is not None
+        return Answer(output, self._gate.state, problem, waiting)
 
     def busy(self, now_s: float, since_s: float = 1.0) -> float:
         """The share of the last second that frames were being worked on."""
@@ -203,15 +191,7 @@ class Viewer:
 
     def _make_ready(self, wish: Wish) -> Background:
         """Does what takes long, in a thread that frames do not wait for."""
-        kind, choice = wish.behind
-        if kind == "blur":
-            background = Blur()
-        elif kind == "picture":
-            background = self._studio.pictures.background(choice)
-        elif kind == "color":
-            background = Picture(np.full((16, 16, 3), tuple(bytes.fromhex(choice[1:])), np.uint8))
-        else:
-            background = Picture(chequerboard())
+        background = make_background(*wish.behind, self._studio.pictures)
         background.picture(0.0, *wish.size)  # drawn or decoded here
         self._studio.prepare(wish.model, wish.effect, *wish.size)
         return background
@@ -244,5 +224,5 @@ def cover(height: int, width: int) -> np.ndarray:
     return pixels
 
 
-def _short(value: Any) -> str:
-    return repr(value)[:40]
+def _told(fault: Fault) -> Problem:
+    return Problem(fault.kind, str(fault)) if str(fault) else Problem()

@@ -1,6 +1,5 @@
 """The page in a real browser, with a film for a camera."""
 
-import asyncio
 import base64
 import contextlib
 import http.server
@@ -13,9 +12,20 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from web_fakes import PERSON, ROOM, TOKEN, decoded, encoded, scene, studio, write_y4m
+from web_fakes import (
+    PERSON,
+    ROOM,
+    TOKEN,
+    decoded,
+    encoded,
+    remote_run,
+    scene,
+    studio,
+    write_y4m,
+)  # fmt: skip
 
-from segjax.web import server
+from segjax.web import peer, server
+from segjax.web.preview import Remote
 from segjax.web.security import Address
 from segjax.web.server import Server, listen
 from segjax.web.studio import Studio
@@ -27,34 +37,21 @@ LIMIT_MS = 20_000
 class Site:
     """A server on a thread of its own, that can be ended and started again at its address."""
 
-    def __init__(self, shared: Studio) -> None:
+    def __init__(self, shared: Studio | Remote) -> None:
         self.studio = shared
         self.port = 0
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self.webrtc_s = 0.0
         self.start()
 
     def start(self) -> None:
         listening = listen("127.0.0.1", self.port)
         self.port = listening.getsockname()[1]
-        started = threading.Event()
-        self._ended = asyncio.Event()
-
-        async def serve() -> None:
-            self._loop = asyncio.get_running_loop()
-            async with server.serving(
-                Server(self.studio, Address(port=self.port), TOKEN), listening
-            ):
-                started.set()
-                await self._ended.wait()
-
-        self._thread = threading.Thread(target=lambda: asyncio.run(serve()))
-        self._thread.start()
-        started.wait(10)
+        made = Server(self.studio, Address(port=self.port), TOKEN, webrtc_s=self.webrtc_s)
+        self._serving = server.in_background(made, listening)
+        self._serving.__enter__()
 
     def stop(self) -> None:
-        assert self._loop
-        self._loop.call_soon_threadsafe(self._ended.set)
-        self._thread.join()
+        self._serving.__exit__(None, None, None)
 
     @property
     def url(self) -> str:
@@ -88,6 +85,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory, needs: Callable) -> Iterat
             executable_path=found,
             args=[
                 "--use-fake-device-for-media-stream",
+                "--allow-loopback-in-peer-connection",
                 f"--use-file-for-fake-video-capture={film}",
             ],
         )
@@ -157,10 +155,12 @@ def within(shown: np.ndarray, color: tuple[int, int, int], delta_e: float = 10) 
     return float((distance <= delta_e).mean())
 
 
-def wait_for_color(page: Any, color: tuple[int, int, int], share: float = 0.4) -> np.ndarray:
-    """What is shown once that much of it has the colour."""
+def wait_for_color(
+    page: Any, color: tuple[int, int, int], share: float = 0.4, what: str = "#result"
+) -> np.ndarray:
+    """What an element shows once that much of it has the colour."""
     for _ in range(LIMIT_MS // 50):
-        shown = pixels(page)
+        shown = pixels(page, what)
         if within(shown, color) > share:
             return shown
         page.wait_for_timeout(50)
@@ -260,6 +260,102 @@ def test_two_pages_have_their_own_state_and_the_third_is_told(open_page: Callabl
     raise AssertionError("the place of one who left was not given away")
 
 
+# --- from another device ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def far_site(site: Site, needs: Callable) -> Callable[[float], None]:
+    """Has pages try WebRTC for so long, as those of another device do."""
+    needs("aiortc")
+
+    def far_site(webrtc_s: float) -> None:
+        site.stop()
+        site.studio, site.webrtc_s = studio(), webrtc_s
+        site.start()
+
+    return far_site
+
+
+COUNT = """
+const Real = RTCPeerConnection;
+window.peers = [];
+window.RTCPeerConnection = class extends Real {
+  constructor(wish) { super(wish); window.peers.push([this, wish]); }
+};"""
+
+
+def test_another_device_is_served_by_webrtc(open_page: Callable, far_site: Callable) -> None:
+    far_site(15)
+    page = open_page(script=COUNT)
+    start(page)
+    page.wait_for_selector("#returned:not([hidden])")
+    choose(page, "Colour")
+    shown = wait_for_color(page, (0, 0xB1, 0x40), what="#returned")
+    assert shown.shape == (*CAMERA, 3)
+    assert within(shown, ROOM) < 0.001 and within(shown, PERSON) > 0.15
+    assert within(pixels(page), PERSON) == 0  # nothing goes by the other way
+    assert page.evaluate("peers.map(([, wish]) => wish.iceServers.length)") == [0]
+    assert page.evaluate("peers[0][0].getSenders().map((one) => one.track.kind)") == ["video"]
+    page.wait_for_selector("#fps:text-matches('^[1-9]')")
+    page.click("#pause")
+    wait_for_state(page, "paused")
+    assert page.locator("#returned").is_hidden()
+    page.click("#pause")
+    wait_for_state(page, "live")
+    page.click("#stop")
+    assert page.evaluate("peers[0][0].connectionState") == "closed"
+
+
+def test_where_webrtc_finds_no_way_the_websocket_does(
+    open_page: Callable, far_site: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer, only_from = peer.Peer.accept, peer.only_from
+
+    async def unreachable(self: peer.Peer, offer: object) -> str:
+        lines = (await answer(self, offer)).splitlines(keepends=True)
+        return "".join(line for line in lines if "candidate" not in line)
+
+    monkeypatch.setattr(peer.Peer, "accept", unreachable)
+    monkeypatch.setattr(peer, "only_from", lambda offer, there: only_from(offer, "nowhere"))
+    far_site(1)
+    page = open_page()
+    start(page)
+    assert page.locator("#returned").is_hidden()
+    wait_for_color(page, (128, 128, 128))
+
+
+# --- the page of a run ------------------------------------------------------------------------
+
+
+def test_a_run_is_shown_and_changed_and_no_camera_is_asked_for(open_page: Callable) -> None:
+    with remote_run() as remote:
+        run = Site(remote)
+        try:
+            page = open_page(f"{run.url}#{TOKEN}", camera=False)
+            page.wait_for_selector("#start:text-is('Show the picture')")
+            assert "what leaves the segjax program" in page.inner_text("#welcome")
+            start(page)
+            assert page.locator("#original").is_hidden() and page.locator("#camera").is_hidden()
+            shown = wait_for_color(page, (128, 128, 128))
+            assert within(shown, ROOM) < 0.001 and within(shown, PERSON) > 0.1
+            choose(page, "Colour")
+            wait_for_color(page, (0, 0xB1, 0x40))
+            page.evaluate(DROP, beach())
+            wait_for_color(page, (230, 220, 130))
+            page.click("#pause")
+            wait_for_state(page, "paused")
+            other = open_page(f"{run.url}#{TOKEN}", camera=False)
+            other.click("#start")
+            wait_for_state(other, "paused")
+            assert other.is_checked("[name=effect][value=picture]")
+            other.click("#pause")
+            wait_for_state(page, "live")
+            page.click("#stop")
+            wait_for_state(page, "stopped")
+        finally:
+            run.stop()
+
+
 # --- what goes wrong --------------------------------------------------------------------------
 
 REFUSE = """navigator.mediaDevices.getUserMedia = async () => {{
@@ -311,6 +407,40 @@ def test_a_camera_that_is_unplugged_and_comes_back(open_page: Callable) -> None:
     page.evaluate("navigator.mediaDevices.dispatchEvent(new Event('devicechange'))")
     wait_for_state(page, "live")
     assert page.locator("#problem").is_hidden()
+
+
+DRAWN = """
+window.draws = "room";
+navigator.mediaDevices.getUserMedia = async () => {
+  const canvas = Object.assign(document.createElement("canvas"), { width: 640, height: 360 });
+  const picture = canvas.getContext("2d");
+  let number = 0;
+  setInterval(() => {
+    if (window.draws === "nothing") return;
+    number += 1;
+    picture.fillStyle = window.draws === "black" ? "#000" : `rgb(20 90 ${100 + (number % 50)})`;
+    picture.fillRect(0, 0, 640, 360);
+  }, 30);
+  return canvas.captureStream();
+};"""
+
+
+def test_a_camera_that_gives_black_or_nothing_is_said(open_page: Callable) -> None:
+    page = open_page(script=DRAWN)
+    start(page)
+    page.evaluate("draws = 'black'")
+    wait_for_state(page, "covered")
+    page.wait_for_selector("#problem:has-text('picture is black')")
+    page.click("#problem button")
+    assert page.evaluate("document.activeElement.id") == "camera"
+    page.evaluate("draws = 'room'")
+    wait_for_state(page, "live")
+    page.wait_for_selector("#problem", state="hidden")
+    page.evaluate("draws = 'nothing'")
+    wait_for_state(page, "silent")
+    assert len(np.unique(pixels(page).reshape(-1, 3), axis=0)) == 1
+    page.evaluate("draws = 'room'")
+    wait_for_state(page, "live")
 
 
 def test_a_server_that_ends_and_comes_back(open_page: Callable, site: Site) -> None:

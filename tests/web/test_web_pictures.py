@@ -166,3 +166,10 @@ def test_a_playlist_with_a_videos_name_opens_no_other_file(tmp_path: Path) -> No
     for name in ("hls.mp4", "concat.mp4", "session.mp4"):
         with pytest.raises(SegjaxError, match="is not a video that can be read"):
             made[name]()
+
+
+def test_a_video_with_a_pictures_name_is_none(tmp_path: Path) -> None:
+    write_video(tmp_path / "room.mp4")
+    (tmp_path / "room.mp4").rename(tmp_path / "room.jpg")
+    with pytest.raises(SegjaxError, match=r"room\.jpg"):
+        backgrounds_in(tmp_path)["room.jpg"]()

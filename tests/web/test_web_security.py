@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp import ClientResponse
+from test_web_pictures import png_bomb, write_video
 from web_fakes import TOKEN, encoded, scene, serving
 
 from segjax.errors import SegjaxError
@@ -47,7 +48,8 @@ def test_every_answer_carries_the_policy() -> None:
 def test_the_page_loads_nothing_from_elsewhere_and_holds_no_key() -> None:
     async def test() -> None:
         async with serving() as made:
-            for path in ("/", "/style.css", "/app.js", "/worker.js", "/transport.js", "/icon.svg"):
+            files = ("style.css", "app.js", "worker.js", "transport.js", "peer.js", "icon.svg")
+            for path in ("/", *(f"/{name}" for name in files)):
                 answer = await made.get(path)
                 text = (await answer.text()).replace("http://www.w3.org/2000/svg", "")
                 assert answer.status == 200
@@ -120,7 +122,11 @@ def test_the_page_gets_its_choices_and_a_thumbnail() -> None:
     asyncio.run(test())
 
 
-def test_uploads_are_kept_only_if_they_are_pictures_of_a_fair_size() -> None:
+def test_uploads_are_kept_only_if_they_are_pictures_of_a_fair_size(tmp_path: Path) -> None:
+    def video(path: Path) -> bytes:
+        write_video(path)
+        return path.read_bytes()
+
     async def test() -> None:
         async with serving() as made:
 
@@ -132,6 +138,8 @@ def test_uploads_are_kept_only_if_they_are_pictures_of_a_fair_size() -> None:
             key = (await answer.json())["id"]
             assert (await made.get(f"/api/backgrounds/{key}", headers=KEY)).status == 200
             assert (await post(b"<svg xmlns='http://www.w3.org/2000/svg'/>")).status == 415
+            assert (await post(video(tmp_path / "room.mp4"))).status == 415
+            assert (await post(png_bomb(60_000, 60_000))).status == 413
             too_large = await post(b"\xff\xd8" + bytes(10 * 1024 * 1024))
             assert too_large.status == 413
             assert "more than 10 MB" in await too_large.text()

@@ -15,7 +15,7 @@ from aiohttp import ClientWebSocketResponse, WSMsgType
 from web_fakes import PERSON, ROOM, TOKEN, Client, decoded, encoded, jpeg, scene, serving, studio
 
 from segjax.errors import SegjaxError
-from segjax.web import stream
+from segjax.web import composer
 from segjax.web.stream import ANSWER, FRAME, STATES
 from segjax.web.viewer import Settings
 
@@ -37,13 +37,15 @@ async def opened(client: Client, token: str = TOKEN) -> ClientWebSocketResponse:
 
 async def greeted(client: Client) -> ClientWebSocketResponse:
     socket = await opened(client)
-    assert await socket.receive_json() == {"hello": {"side": 640}}
+    assert await socket.receive_json() == {"hello": {"side": 640, "webrtc_s": 0}}
     return socket
 
 
 async def send(
     socket: ClientWebSocketResponse, number: int, pixels: np.ndarray, captured_ms: float = 0.5
 ) -> None:
+    """Sends a frame; a corner of it changes from one to the next, as a camera's pixels do."""
+    pixels[:8, :8] = 37 * number % 256
     await socket.send_bytes(FRAME.pack(number, captured_ms) + jpeg(pixels))
 
 
@@ -143,9 +145,10 @@ def test_a_choice_that_cannot_be_followed_is_said_and_the_old_one_stays() -> Non
         while not asking.done():
             await send(socket, number := number + 1, scene())
             await asyncio.sleep(0.02)
-        assert "that picture is no longer there" in asking.result()
+        assert asking.result()["kind"] == "choice"
+        assert "that picture is no longer there" in asking.result()["why"]
         await socket.send_json({"settings": {"effect": "blurr"}})
-        assert "got effect 'blurr'; known are blur" in await told(socket, "problem")
+        assert "got effect 'blurr'; known are blur" in (await told(socket, "problem"))["why"]
 
     run(test)
 
@@ -193,7 +196,7 @@ def test_a_step_that_fails_or_stalls_is_covered_in_time_and_recovers(fault: str)
 
 def test_the_newest_wins_and_only_one_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """While a frame is being composed, of those that follow only the last is."""
-    monkeypatch.setattr(stream, "COVER_AFTER_S", 15)
+    monkeypatch.setattr(composer, "COVER_AFTER_S", 15)
     seen: list[int] = []
     began, go_on = threading.Event(), threading.Event()
 

@@ -1,8 +1,10 @@
 """A step that knows the person by colour, and pictures of one in a room."""
 
 import contextlib
+import itertools
+import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,10 +13,15 @@ import cv2
 import numpy as np
 from aiohttp import ClientResponse, ClientSession
 
-from segjax.live.backgrounds import Picture
+from segjax.live.backgrounds import Blur, Picture
+from segjax.live.frames import Frame, Source
+from segjax.live.loop import Loop
 from segjax.web import server
+from segjax.web.pictures import Pictures
+from segjax.web.preview import PageSink, Remote
 from segjax.web.security import TOKEN_HEADER, Address
 from segjax.web.server import Server, listen
+from segjax.web.settings import Settings
 from segjax.web.studio import Studio
 
 PERSON, ROOM = (200, 60, 50), (20, 90, 170)
@@ -83,6 +90,36 @@ def studio(before: Callable[[int], None] = lambda index: None) -> Studio:
     return made
 
 
+class Room(Source):
+    """A camera that films a person who moves in a room."""
+
+    name, live, size, rate = "camera", True, (360, 640), 30.0
+
+    def __iter__(self) -> Iterator[Frame]:
+        for index in itertools.count():
+            time.sleep(0.03)
+            pixels = scene(*self.size, x=0.4 + 0.02 * (index % 10))
+            yield Frame(pixels, index, index / self.rate, time.perf_counter())
+
+
+@contextlib.contextmanager
+def remote_run() -> Iterator[Remote]:
+    """A run that goes on, as `segjax serve --sink page` makes it."""
+    sink, quiet = PageSink(), lambda line: None
+    loop = Loop(Room(), RedIsPerson(), Blur(), [sink], device="abacus", say=quiet)
+    remote = Remote(
+        loop, sink, Pictures({}), Settings(), lambda effect: RedIsPerson(),
+        name="camera", device="abacus", place="desk", say=quiet,
+    )  # fmt: skip
+    running = threading.Thread(target=loop.run)
+    running.start()
+    try:
+        yield remote
+    finally:
+        loop.stop()
+        running.join()
+
+
 @dataclass(frozen=True)
 class Client:
     """What asks a server, with what the page's own requests say in `own`."""
@@ -102,7 +139,7 @@ class Client:
 
 
 @contextlib.asynccontextmanager
-async def serving(shared: Studio | None = None) -> AsyncIterator[Client]:
+async def serving(shared: Studio | Remote | None = None) -> AsyncIterator[Client]:
     """A server that answers, as `segjax serve --source browser` runs it."""
     listening = listen("127.0.0.1", 0)
     port = listening.getsockname()[1]

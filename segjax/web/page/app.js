@@ -1,4 +1,7 @@
-// The page: one screen, its controls and its sentences. Frames go their way in worker.js.
+// The page: one screen, its controls and its sentences. Frames go their way in worker.js, or, from
+// another device, in peer.js.
+
+import { Peer } from "./peer.js";
 
 const $ = (id) => document.getElementById(id);
 const controls = $("controls");
@@ -33,6 +36,16 @@ const PROBLEMS = {
     "Load again", () => location.reload(),
   ],
   picture: ["", "Choose another picture", () => $("file").click()],
+  choice: ["", "Choose again", () => controls.querySelector("[name=effect]:checked").focus()],
+  black: [
+    "The camera's picture is black. Open its shutter, switch on a light, or choose another camera.",
+    "Choose a camera", () => $("camera").focus(),
+  ],
+  frozen: [
+    "The camera's picture stands still. Start the camera again, or choose another one.",
+    "Start again", start,
+  ],
+  covered: ["", "Start again", start],
   old: [
     "This browser lacks what the page needs. Open it in a current Chrome, Edge, Firefox or Safari.",
     "Load again", () => location.reload(),
@@ -47,6 +60,7 @@ const STATES = {
   live: "Live",
   held: "Live",
   covered: "Covered",
+  silent: "The camera gives no picture",
   paused: "Paused",
 };
 
@@ -56,6 +70,10 @@ let shownProblem = null;
 let state = "stopped";
 let settings = { effect: "blur", strength: 0.5, paused: false };
 let bitmapUnderWay = false;
+let peer = null;
+let telling = 0;
+let line = ""; // what that run says of itself
+let run = ""; // the name of the camera whose run this page shows and changes, if it is not its own
 
 // --- the key: from the address into this tab's memory, and off the bar -----------------------
 
@@ -88,23 +106,63 @@ try {
 }
 
 worker.onmessage = ({ data }) => {
-  if (data.connected) clear("gone", "full");
+  if (data.connected) {
+    clear("gone", "full");
+    meet(data.webrtc_s, data.side);
+  }
+  if (data.answer) peer?.accept(data.answer);
+  if (data.adopt) adopt(data.adopt);
+  if (data.run && stream) {
+    $("fps").textContent = data.run.fps.toFixed(0);
+    line = data.run.line;
+    show(state);
+  }
   if (data.refused) PROBLEMS.full[0] = `No more room: ${data.refused}.`;
+  if (data.lost) part();
   if (data.lost && stream) {
     show(data.lost === "gone" ? "reconnecting" : "stopped");
     fail(data.lost);
   }
   if (data.state && stream) show(data.state);
-  if (data.told !== undefined && stream) {
-    if (data.told) fail("picture", `${sentence(data.told)}`);
-    else clear("picture");
-  }
+  if (data.told && stream) tell(data.told);
   if (data.waiting !== undefined) {
     $("waiting").textContent = data.waiting ? "; your choice is being prepared …" : "";
   }
   if (data.tick) grab();
   if (data.figures && stream) figures(data.figures);
 };
+
+// What passes within a second is not worth a sentence; that a choice cannot be followed is.
+function tell({ kind, why }) {
+  clearTimeout(telling);
+  if (!kind) return clear("choice", "covered", "black", "frozen");
+  const own = PROBLEMS[kind] && kind !== "choice";
+  const say = () => stream && fail(PROBLEMS[kind] ? kind : "covered", own ? undefined : sentence(why));
+  telling = setTimeout(say, kind === "choice" ? 0 : 1000);
+}
+
+// --- the other way ----------------------------------------------------------------------------
+
+function meet(limit_s, side) {
+  part();
+  if (!stream || !limit_s) return;
+  const [track] = stream.getVideoTracks();
+  peer = new Peer(track, $("returned"), limit_s, side, {
+    offer: (offer) => worker.postMessage({ offer }),
+    carried: (carried) => {
+      if (!carried) part();
+      worker.postMessage({ elsewhere: carried });
+      $("returned").hidden = !carried;
+    },
+    figures,
+  });
+}
+
+function part() {
+  peer?.close();
+  peer = null;
+  $("returned").hidden = true;
+}
 
 async function grab() {
   const video = $("original");
@@ -126,6 +184,10 @@ $("stop").onclick = stop;
 async function start() {
   if (opening) return;
   if (!token) return fail("token");
+  if (run) {
+    stream = new MediaStream(); // nothing of this device
+    return showPictures();
+  }
   if (!isSecureContext || !navigator.mediaDevices) return fail("insecure");
   opening = true;
   closeCamera();
@@ -151,15 +213,9 @@ async function start() {
     home();
     fail("unplugged");
   };
-  clear();
-  const was = document.activeElement;
-  $("welcome").hidden = true;
-  $("pictures").hidden = controls.hidden = false;
-  if (was === $("start") || was === document.body) $("stop").focus({ preventScroll: true });
-  show("reconnecting");
   $("original").srcObject = stream;
   $("original").play().catch(() => {});
-  worker.postMessage({ connect: true });
+  showPictures();
   if ("MediaStreamTrackProcessor" in window) {
     const { readable } = new MediaStreamTrackProcessor({ track, maxBufferSize: 1 });
     worker.postMessage({ frames: readable }, [readable]);
@@ -167,6 +223,16 @@ async function start() {
     worker.postMessage({ ticks: RATE });
   }
   await listCameras(track.getSettings().deviceId);
+}
+
+function showPictures() {
+  clear();
+  const was = document.activeElement;
+  $("welcome").hidden = true;
+  $("pictures").hidden = controls.hidden = false;
+  if (was === $("start") || was === document.body) $("stop").focus({ preventScroll: true });
+  show("reconnecting");
+  worker.postMessage({ connect: true });
 }
 
 function stop() {
@@ -184,6 +250,8 @@ function home() {
 }
 
 function closeCamera() {
+  part();
+  clearTimeout(telling);
   worker.postMessage({ ticks: -1 });
   for (const track of stream?.getTracks() ?? []) {
     track.onended = null;
@@ -194,7 +262,19 @@ function closeCamera() {
 }
 
 function reconnect() {
-  if (!stream) return load();
+  if (!stream) return // The page of a run: what leaves is shown here, and no camera of this device is asked for.
+function control(name, place) {
+  run = name;
+  worker.postMessage({ looks: true });
+  document.body.classList.add("remote");
+  $("start").textContent = "Show the picture";
+  $("stop").textContent = "Hide the picture";
+  $("about").textContent =
+    `This page shows what leaves the segjax program on the computer “${place}”, and changes it. ` +
+    `The pictures of its source (${name}) stay there.`;
+}
+
+load();
   show("reconnecting");
   worker.postMessage({ connect: true });
 }
@@ -236,6 +316,18 @@ function chooseEffect(effect) {
   choose({ effect });
 }
 
+// What the run began with, or another page chose.
+function adopt(chosen) {
+  settings = chosen;
+  controls.querySelector(`[name=effect][value=${chosen.effect}]`).checked = true;
+  for (const panel of controls.querySelectorAll("[data-for]")) panel.hidden = panel.dataset.for !== chosen.effect;
+  const picture = controls.querySelector(`[name=picture][value="${CSS.escape(chosen.picture)}"]`);
+  if (picture) picture.checked = true;
+  $("strength").value = chosen.strength;
+  $("color").value = chosen.color;
+  $("pause").setAttribute("aria-pressed", chosen.paused);
+}
+
 controls.onsubmit = (event) => event.preventDefault();
 controls.addEventListener("change", ({ target }) => {
   if (target.name === "effect") chooseEffect(target.value);
@@ -247,6 +339,7 @@ $("model").onchange = () => choose({ model: $("model").value });
 $("mirror").onchange = () => $("pictures").classList.toggle("mirrored", $("mirror").checked);
 $("pause").onclick = () => {
   choose({ paused: !settings.paused });
+  peer?.pause(settings.paused);
   $("pause").setAttribute("aria-pressed", settings.paused);
   show(settings.paused ? "paused" : "warming");
 };
@@ -310,7 +403,7 @@ function show(next) {
   state = next;
   $("state").dataset.state = state;
   if ($("state").textContent !== STATES[state]) $("state").textContent = STATES[state];
-  $("veil").textContent = state === "live" ? "" : STATES[state];
+  $("veil").textContent = state === "live" ? "" : line || STATES[state];
   $("veil").classList.toggle("shown", state !== "live");
 }
 
@@ -334,7 +427,7 @@ function sentence(text) {
 }
 
 function figures({ shown_fps, p50_ms, p95_ms, skipped, size }) {
-  $("fps").textContent = shown_fps.toFixed(0);
+  if (!run) $("fps").textContent = shown_fps.toFixed(0);
   $("p50").textContent = `${p50_ms.toFixed(0)} ms`;
   $("p95").textContent = `${p95_ms.toFixed(0)} ms`;
   $("skipped").textContent = `${skipped} a second`;
@@ -348,6 +441,7 @@ async function load() {
     const choices = await (await api("api/choices")).json();
     clear();
     $("place").textContent = ` on the computer “${choices.place}”`;
+    if (choices.run) control(choices.run, choices.place);
     $("device").textContent = choices.device;
     $("model").replaceChildren(...choices.models.map((name) => new Option(name)));
     $("gallery").replaceChildren();
@@ -355,6 +449,18 @@ async function load() {
   } catch (error) {
     fail(error.kind ?? "gone");
   }
+}
+
+// The page of a run: what leaves is shown here, and no camera of this device is asked for.
+function control(name, place) {
+  run = name;
+  worker.postMessage({ looks: true });
+  document.body.classList.add("remote");
+  $("start").textContent = "Show the picture";
+  $("stop").textContent = "Hide the picture";
+  $("about").textContent =
+    `This page shows what leaves the segjax program on the computer “${place}”, and changes it. ` +
+    `The pictures of its source (${name}) stay there.`;
 }
 
 load();

@@ -3,6 +3,7 @@
 
 import { SocketTransport } from "./transport.js";
 
+const SILENT_MS = 1000; // without an answer, what was shown last gives way
 const RETRY_MS = [500, 1000, 2000, 4000, 8000];
 
 let canvas, picture; // what the page shows, and its context
@@ -16,6 +17,10 @@ let smallest = 640; // long side, where every stream starts, as the server says
 let side = smallest; // that is sent now
 let number = 0; // of the camera's frames
 let waiting = null; // the newest frame not yet sent
+let looks = false; // whether this page only shows and changes a run that has its own camera
+let elsewhere = false; // whether frames go another way, or may yet
+let cameAt = 0; // when the camera last gave a frame
+let answeredAt = 0;
 let encoding = false;
 let shown = 0;
 let state = "";
@@ -34,7 +39,7 @@ onmessage = ({ data }) => {
   if (data.settings) {
     settings = { ...settings, ...data.settings };
     transport?.tell({ settings: data.settings });
-    if (settings.paused) {
+    if (settings.paused && !looks) {
       blank();
       offer(null);
     }
@@ -42,6 +47,13 @@ onmessage = ({ data }) => {
   if (data.frames) read(data.frames);
   if (data.ticks) tick(data.ticks);
   if (data.frame) offer(data.frame);
+  if (data.looks) looks = true;
+  if (data.offer) transport?.tell({ offer: data.offer });
+  if (data.elsewhere !== undefined) {
+    elsewhere = data.elsewhere;
+    blank();
+    send();
+  }
   if (data.connect) connect();
   if (data.disconnect) disconnect();
 };
@@ -52,15 +64,26 @@ function connect() {
   transport = new SocketTransport(url, token, {
     open() {
       tries = 0;
-      transport.tell({ settings });
-      postMessage({ connected: true });
+      if (!looks) transport.tell({ settings });
     },
     answer: present,
     say(said) {
       if (said.refused) postMessage({ refused: said.refused.why });
-      if (said.problem !== undefined) postMessage({ told: said.problem });
+      if (said.problem) postMessage({ told: said.problem });
       if (said.waiting !== undefined) postMessage({ waiting: said.waiting });
-      if (said.hello) smallest = side = said.hello.side;
+      if (said.run) postMessage({ run: said.run });
+      if (said.answer) postMessage({ answer: said.answer });
+      if (said.state && elsewhere) postMessage({ state: said.state });
+      if (said.hello) {
+        smallest = side = said.hello.side;
+        elsewhere = said.hello.webrtc_s > 0;
+        if (looks) {
+          shown = 0;
+          settings = said.hello.settings;
+          postMessage({ adopt: settings });
+        }
+        postMessage({ connected: true, side, webrtc_s: said.hello.webrtc_s });
+      }
       if (said.figures) side = said.figures.side;
     },
     close(kind) {
@@ -111,12 +134,15 @@ function offer(frame) {
     second.skipped += 1;
   }
   waiting = frame && { frame, number: number++, captured: performance.now() };
-  if (frame) second.camera += 1;
+  if (frame) {
+    second.camera += 1;
+    cameAt = performance.now();
+  }
   send();
 }
 
 async function send() {
-  if (!waiting || encoding || !transport?.free || settings.paused) return;
+  if (!waiting || encoding || !transport?.free || elsewhere || settings.paused) return;
   encoding = true;
   const { frame, number, captured } = waiting;
   waiting = null;
@@ -147,6 +173,7 @@ function scaled([width, height], side) {
 }
 
 async function present(answer) {
+  if (looks) transport?.tell({ shown: answer.number });
   send(); // there is room for another
   let bitmap;
   try {
@@ -154,7 +181,7 @@ async function present(answer) {
   } catch {
     return;
   }
-  const old = answer.number < shown || settings.paused || !transport;
+  const old = answer.number < shown || (settings.paused && !looks) || !transport;
   if (!old) {
     shown = answer.number;
     if (canvas.width !== bitmap.width || canvas.height !== bitmap.height) {
@@ -162,6 +189,7 @@ async function present(answer) {
       canvas.height = bitmap.height;
     }
     picture.drawImage(bitmap, 0, 0);
+    answeredAt = performance.now();
     second.delays.push(performance.now() - answer.captured);
     second.size = [bitmap.width, bitmap.height];
     if (answer.state !== state) {
@@ -185,7 +213,16 @@ setInterval(() => {
     camera_fps: second.camera / took,
     p95_ms: at(0.95),
   };
-  if (delays.length && !settings.paused) transport?.tell({ figures });
-  postMessage({ figures: { ...figures, p50_ms: at(0.5), skipped: second.skipped, size: second.size } });
+  if (delays.length && !settings.paused && !looks) transport?.tell({ figures });
+  if (!elsewhere) {
+    postMessage({ figures: { ...figures, p50_ms: at(0.5), skipped: second.skipped, size: second.size } });
+  }
   second = fresh();
 }, 1000);
+
+setInterval(() => {
+  const now = performance.now();
+  if (!state || now - answeredAt < SILENT_MS) return;
+  blank();
+  postMessage({ state: looks || now - cameAt < SILENT_MS ? "reconnecting" : "silent" });
+}, SILENT_MS / 4);

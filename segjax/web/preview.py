@@ -1,0 +1,196 @@
+"""The page as preview and remote control of a run: it shows what leaves, and nothing else."""
+
+import asyncio
+import contextlib
+import dataclasses
+import threading
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self
+
+from aiohttp import web
+
+from segjax.live.frames import Frame, Output, Sink
+from segjax.live.loop import Loop
+from segjax.web.pictures import Pictures, encode
+from segjax.web.session import Session
+from segjax.web.settings import Settings, make_background
+from segjax.web.stream import ANSWER, STATES
+from segjax.web.studio import Effect, Matting
+from segjax.web.worker import Worker
+
+IN_FLIGHT = 2
+"""Pictures on their way to a page that has not said yet that it shows them."""
+
+STATUS_EVERY_S = 1.0
+
+
+class PageSink(Sink):
+    """Keeps the newest output for the pages that look on; without one, nothing is coded.
+
+    `serving` is entered and left with the sink.
+    """
+
+    name = "page"
+
+    def __init__(self) -> None:
+        self.serving: contextlib.AbstractContextManager = contextlib.nullcontext()
+        self.newest: Output | None = None
+        self._watching: set[Callable[[], None]] = set()
+        self._coded: tuple[Output, bytes] | None = None
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        self.serving.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.serving.__exit__(kind, error, trace)
+
+    def write(self, frame: Frame) -> None:
+        assert isinstance(frame, Output)
+        self.newest = frame
+        for tell in tuple(self._watching):
+            tell()
+
+    @contextlib.contextmanager
+    def watched(self, tell: Callable[[], None]):
+        """Has `tell` called, from another thread, after each output that comes in the block."""
+        self._watching.add(tell)
+        try:
+            yield
+        finally:
+            self._watching.discard(tell)
+
+    def jpeg(self, output: Output) -> bytes:
+        """An output as a JPEG, coded once for all pages."""
+        with self._lock:
+            if self._coded is None or self._coded[0] is not output:
+                self._coded = output, encode(output.pixels)
+            return self._coded[1]
+
+
+class Remote:
+    """A run, as pages see and change it; from any thread.
+
+    Args:
+      name: of the source, for people.
+      settings: what the run began with.
+      matting: effect → the step for it, which may take long.
+    """
+
+    models = ()
+    capacity = 8
+
+    def __init__(
+        self,
+        loop: Loop,
+        sink: PageSink,
+        pictures: Pictures,
+        settings: Settings,
+        matting: Callable[[Effect], Matting],
+        *,
+        name: str,
+        device: str,
+        place: str,
+        say: Callable[[str], None],
+    ) -> None:
+        self.loop = loop
+        self.sink = sink
+        self.pictures = pictures
+        self.settings = settings
+        self.name, self.device, self.place = name, device, place
+        self._matting = matting
+        self._say = say
+        self._given = self._wanted
+        self._worker = Worker("change")
+
+    def change(self, values: object) -> None:
+        """Follows what a page chose; what takes long is done aside.
+
+        Raises:
+          SegjaxError: that is not a choice.
+        """
+        before, self.settings = self.settings, self.settings.changed(values)
+        if self.settings.paused != before.paused:
+            (self.loop.pause if self.settings.paused else self.loop.resume)()
+        self._worker.submit(self._follow)
+
+    @property
+    def _wanted(self) -> tuple[str, str, float]:
+        chosen = self.settings
+        choice = {"picture": chosen.picture, "color": chosen.color}.get(chosen.effect, "")
+        return chosen.effect, choice, chosen.strength if chosen.effect == "blur" else 0.0
+
+    def _follow(self) -> None:
+        wanted = effect, choice, strength = self._wanted
+        if wanted == self._given:  # a later change, which has been followed already
+            return
+        self._given = wanted
+        try:
+            background = make_background(effect, choice, self.pictures)
+            matting = self._matting("blur" if effect == "blur" else "picture")
+            if effect == "blur":
+                matting.strength = strength
+            self.loop.switch(background, matting)
+        except Exception as error:  # a file that is gone; the run goes on as it was
+            self._say(f"the background stays: {error}")
+
+    def close(self) -> None:
+        self._worker.close()
+
+
+class Preview(Session):
+    """Shows one page what leaves: `{"run": …}` every second, and JPEGs like a stream's answers,
+    which the page confirms by `{"shown": number}`; the newest wins."""
+
+    def __init__(self, socket: web.WebSocketResponse, remote: Remote) -> None:
+        super().__init__(socket)
+        self._remote = remote
+        self.hello = {
+            "side": 0,
+            "webrtc_s": 0,
+            "settings": dataclasses.asdict(remote.settings),
+        }
+        self.tasks += [self._show, self._report]
+        self._shown = self._sent = 0
+        self._due = asyncio.Event()
+
+    async def hear(self, said: dict[str, Any]) -> None:
+        if "settings" in said:
+            self._remote.change(said["settings"])
+        if isinstance(shown := said.get("shown"), int):
+            self._shown = shown
+            self._due.set()
+
+    async def _show(self) -> None:
+        sink, last = self._remote.sink, None
+        here = asyncio.get_running_loop()
+
+        def tell() -> None:
+            with contextlib.suppress(RuntimeError):  # the server has ended
+                here.call_soon_threadsafe(self._due.set)
+
+        with sink.watched(tell):
+            while True:
+                await self._due.wait()
+                self._due.clear()
+                output = sink.newest
+                if output is None or output is last or self._sent - self._shown >= IN_FLIGHT:
+                    continue
+                last = output
+                jpeg = await asyncio.to_thread(sink.jpeg, output)
+                self._sent += 1
+                state = STATES.index(self._remote.loop.status().state)
+                await self._socket.send_bytes(ANSWER.pack(self._sent, 0.0, state, 0.0) + jpeg)
+
+    async def _report(self) -> None:
+        while True:
+            status = self._remote.loop.status()
+            await self.tell({"run": {"line": status.line, "fps": round(status.fps, 1)}})
+            await asyncio.sleep(STATUS_EVERY_S)

@@ -1,0 +1,71 @@
+"""What a person chooses on the page."""
+
+import dataclasses
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from segjax.errors import SegjaxError
+from segjax.live.backgrounds import Background, Blur, Picture
+from segjax.web.pictures import Pictures, chequerboard
+
+EFFECTS = ("blur", "picture", "color", "transparent")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a person chose.
+
+    effect: blur of `strength` in (0, 1], the picture with the id `picture`, a `color` as #rrggbb,
+      or transparent, which is shown as a chequerboard.
+    model: a name, or "" for the usual one.
+    """
+
+    effect: str = "blur"
+    strength: float = 0.5
+    picture: str = ""
+    color: str = "#00b140"
+    model: str = ""
+    paused: bool = False
+
+    def changed(self, values: object) -> "Settings":
+        """These with some of them replaced by what a page sent.
+
+        Raises:
+          SegjaxError: that is not a choice.
+        """
+        names = {field.name: type(field.default) for field in dataclasses.fields(self)}
+        if not isinstance(values, dict) or not values.keys() <= names.keys():
+            raise SegjaxError(f"got settings {_short(values)}; known are {', '.join(names)}")
+        for name, value in values.items():
+            if type(value) is not names[name] and (names[name], type(value)) != (float, int):
+                raise SegjaxError(f"got {name} {_short(value)}; it is a {names[name].__name__}")
+        new = dataclasses.replace(self, **values)
+        if new.effect not in EFFECTS:
+            raise SegjaxError(f"got effect {_short(new.effect)}; known are {', '.join(EFFECTS)}")
+        if not 0 < new.strength <= 1:
+            raise SegjaxError(f"got strength {new.strength}; it is above 0 and at most 1")
+        if not re.fullmatch("#[0-9a-fA-F]{6}", new.color):
+            raise SegjaxError(f"got color {_short(new.color)}; it is # and six hexadecimal digits")
+        return new
+
+
+def make_background(effect: str, choice: str, pictures: Pictures) -> Background:
+    """What an effect composes over; `choice` is its picture's id or its colour.
+
+    Raises:
+      SegjaxError: that picture is no longer there.
+    """
+    if effect == "blur":
+        return Blur()
+    if effect == "picture":
+        return pictures.background(choice)
+    if effect == "color":
+        return Picture(np.full((16, 16, 3), tuple(bytes.fromhex(choice[1:])), np.uint8))
+    return Picture(chequerboard())
+
+
+def _short(value: Any) -> str:
+    return repr(value)[:40]

@@ -1,0 +1,91 @@
+"""The page of a run: what it shows is what leaves, and no more."""
+
+import asyncio
+from typing import Any
+
+import numpy as np
+import pytest
+from aiohttp import ClientWebSocketResponse
+from test_web_stream import answer, near, opened, told
+from web_fakes import PERSON, ROOM, Client, remote_run, serving
+
+from segjax.cli import serve
+from segjax.errors import SegjaxError
+from segjax.live.frames import Output
+from segjax.web.preview import IN_FLIGHT, PageSink
+
+
+def output(index: int, level: int = 0) -> Output:
+    pixels = np.full((90, 160, 3), level, np.uint8)
+    return Output(pixels, index, index / 30, 0.0, "composed", 0.0)
+
+
+def test_an_output_is_coded_once_and_only_if_somebody_looks() -> None:
+    sink, seen = PageSink(), []
+    with sink:
+        sink.write(output(0))
+        with sink.watched(lambda: seen.append(sink.newest)):
+            second = output(1)
+            sink.write(second)
+        sink.write(output(2))
+    assert seen == [second]
+    assert sink.jpeg(second) is sink.jpeg(second)
+
+
+def test_a_page_sees_what_leaves_and_changes_the_run() -> None:
+    async def until(socket: ClientWebSocketResponse, color: Any, state: str = "live") -> None:
+        for _ in range(300):
+            _, _, now, pixels = await answer(socket)
+            assert near(pixels, ROOM) < 0.001
+            if now == state and near(pixels, color) > 0.4:
+                assert (near(pixels, PERSON) > 0.1) == (state == "live")
+                return
+        raise AssertionError(f"{color} did not come")
+
+    async def test(client: Client) -> None:
+        choices = await (await client.get("/api/choices", headers=client.own)).json()
+        assert (choices["run"], choices["models"], choices["place"]) == ("camera", [], "desk")
+        socket = await opened(client)
+        hello = (await socket.receive_json())["hello"]
+        assert hello["settings"]["effect"] == "blur" and not hello["webrtc_s"]
+        await socket.send_json({"shown": 1_000_000})  # and so the server waits for no more of these
+        await until(socket, (128, 128, 128))
+        await socket.send_json({"settings": {"effect": "color", "color": "#c0a020"}})
+        await until(socket, (0xC0, 0xA0, 0x20))
+        assert (await told(socket, "run"))["line"] == "live"
+        await socket.send_json({"settings": {"effect": "blurr"}})
+        assert "got effect 'blurr'" in (await told(socket, "problem"))["why"]
+        await socket.send_json({"settings": {"paused": True}})
+        await until(socket, (0xC0, 0xA0, 0x20), "paused")
+        other = await opened(client)  # another page finds what the first chose
+        settings = (await other.receive_json())["hello"]["settings"]
+        assert settings["paused"] and settings["color"] == "#c0a020"
+
+    with remote_run() as remote:
+        run(test, remote)
+
+
+def test_a_page_that_confirms_nothing_gets_no_more() -> None:
+    async def test(client: Client) -> None:
+        socket = await opened(client)
+        for _ in range(IN_FLIGHT):
+            await answer(socket)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(answer(socket), 0.3)
+
+    with remote_run() as remote:
+        run(test, remote)
+
+
+def run(test: Any, shared: Any) -> None:
+    async def within() -> None:
+        async with serving(shared) as client, asyncio.timeout(20):
+            await test(client)
+
+    asyncio.run(within())
+
+
+def test_the_page_shows_no_transparency() -> None:
+    options = serve.Options(source="sample", background="transparent", sinks=("page",))
+    with pytest.raises(SegjaxError, match="the page cannot show transparency; give another --b"):
+        serve.main(options)
