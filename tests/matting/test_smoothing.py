@@ -159,9 +159,9 @@ def test_a_mask_of_another_size_is_remembered():
     wall = picture(np.zeros((HEIGHT, WIDTH)), rng, noise=0.0)
     state, _ = STEP(empty_state(HEIGHT, WIDTH), np.full((HEIGHT, WIDTH), 0.9, np.float32), wall)
     # The wall is smooth: its rows and columns taken twice are still the same picture.
-    small = resized(state, HEIGHT // 2, WIDTH // 2)
+    small = resized(state, empty_state(HEIGHT // 2, WIDTH // 2))
     assert small.alpha.shape == (HEIGHT // 2, WIDTH // 2)
-    large = resized(small, HEIGHT, WIDTH)
+    large = resized(small, state)
     for other, tolerance in ((large, 0.02), (state, 1e-6)):
         assert [leaf.dtype for leaf in other] == [leaf.dtype for leaf in state]
         np.testing.assert_allclose(other.planes, wall, atol=tolerance)

@@ -317,13 +317,11 @@ def keeps_the_contract(pair: Pair, tmp_path: Path) -> Segmenter:
     loss, params, stats, gradients = step(params, stats, jax.random.key(1))
     assert np.isfinite(loss)
     assert len(traced) == 1  # and compiled once
-    # All but the auxiliary head reach the coarsest map, and with it all of the encoder, unless
-    # its maps are made side by side, as HRNet's.
-    whole = model.decoder.levels != (-2,)
-    if ENCODERS.kin(pair.encoder, "hrnet_w18"):
-        whole = len(model.encoder.info.places(model.decoder.levels)) == len(
-            model.encoder.info.levels
-        )
+    # Who takes the coarsest map reaches the whole encoder, unless its maps are made side by side.
+    maps = len(model.encoder.info.levels)
+    taken = {place % maps for place in model.encoder.info.places(model.decoder.levels)}
+    side_by_side = ENCODERS.kin(pair.encoder, "hrnet_w18")
+    whole = len(taken) == maps if side_by_side else maps - 1 in taken
     for path, gradient in nnx.to_flat_state(gradients):
         assert np.isfinite(gradient[...]).all(), path
         if path[-1] == "kernel" and (whole or path[0] == "decoder"):
