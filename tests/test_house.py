@@ -210,7 +210,8 @@ def test_no_file_names_a_registry_or_somebodys_folder() -> None:
 def tracked_texts() -> Iterator[Path]:
     parts = ["segjax", "kernels", "configs", "tests", "benchmarks", "docs", ".ci"]
     files = [path for part in parts for path in (ROOT / part).rglob("*") if path.is_file()]
-    files += [path for path in ROOT.iterdir() if path.is_file()]
+    # Where the checkout is a work tree of git's, its .git is a file.
+    files += [path for path in ROOT.iterdir() if path.is_file() and path.name != ".git"]
     binary = {".jpg", ".png", ".safetensors", ".onnx", ".pyc", ".mp4", ".npz"}
     return (path for path in files if path.suffix not in binary)
 
