@@ -156,7 +156,7 @@ def draw(report: dict[str, Any], path: Path) -> None:
     from matplotlib import pyplot as plt
 
     marks, composed = report["marks_s"], np.array(report["composed_s"])
-    seconds = np.arange(1, composed.max(), 0.5)
+    seconds = np.arange(1, composed.max() - 1, 0.5)
     fps = [((composed >= at - 1) & (composed < at + 1)).sum() / 2 for at in seconds]
     figure, axes = plt.subplots(figsize=(10, 4), layout="constrained")
     axes.axvspan(marks["load"], marks["load_ends"], color="0.93")

@@ -24,9 +24,9 @@ than that makes the next frame wait."""
 MISSED = 0.07
 """Share of the frames that may be missed: 2 of 30."""
 
-DOUBT, ROOM = 1.2, 0.75
-"""Going down, a level is tried if it is expected to take up to so much of what it may; going up,
-only if it takes less than this."""
+DOUBT, ROOM = 1.35, 0.75
+"""Going down, a level is tried if it is expected to take up to so much of what it may, at which it
+still gives more frames than the next one would; going up, only if it takes less than this."""
 
 VARIES = 0.5
 """Share of the processor's time that follows the step's: the camera and the sinks take the rest."""
@@ -224,10 +224,13 @@ class Governor:
                 f"quality: {level.name}, since {last.cpu:.0%} of the processors were taken and "
                 f"--cpu-share allows {self._cpu_share:.0%}"
             )
-        return (
-            f"quality: {level.name}, since the machine is busy: a frame takes "
-            f"{last.step_s * 1e3:.0f} ms, and the next one comes after {last.interval_s * 1e3:.0f}"
+        words = (
+            f"a frame takes {last.step_s * 1e3:.0f} ms, and the next one comes after "
+            f"{last.interval_s * 1e3:.0f}"
         )
+        if last.step_s < FULL * last.interval_s:
+            words = f"{last.missed:.0%} of the frames were missed"
+        return f"quality: {level.name}, since the machine is busy: {words}"
 
     def _higher(self, now_s: float) -> str | None:
         if len(self._seconds) < SECONDS or any(s.missed > MISSED for s in self._seconds):

@@ -3,7 +3,6 @@
 import importlib.metadata
 import platform
 import time
-from collections import deque
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -32,12 +31,16 @@ class Timings:
 
     def __init__(self) -> None:
         self.frames = 0
-        self._durations = {stage: deque[float](maxlen=KEPT) for stage in STAGES}
+        # Written once, so that it takes no more memory after hours than at the start.
+        self._durations = {stage: np.full(KEPT, 0.0) for stage in STAGES}
+        self._counts: dict[str, int] = dict.fromkeys(STAGES, 0)
         self._first_s = self._last_s = 0.0
 
     def add(self, stage: str, duration_s: float) -> None:
         """Notes one duration of a stage."""
-        self._durations[stage].append(duration_s)
+        count = self._counts[stage]  # of two sinks' at one time, one may be lost
+        self._durations[stage][count % KEPT] = duration_s
+        self._counts[stage] = count + 1
 
     def frame_left(self) -> None:
         """Notes that something left for the sinks."""
@@ -60,12 +63,13 @@ class Timings:
 
     def stages(self) -> dict[str, dict[str, float]]:
         """p50_ms, p95_ms and p99_ms of every stage; 0 for a stage that never ran."""
+        latest = {stage: self._durations[stage][: max(1, n)] for stage, n in self._counts.items()}
         return {
             stage: {
-                f"p{share}_ms": round(float(np.percentile(seconds or [0.0], share)) * 1e3, 3)
+                f"p{share}_ms": round(float(np.percentile(seconds, share)) * 1e3, 3)
                 for share in (50, 95, 99)
             }
-            for stage, seconds in self._durations.items()
+            for stage, seconds in latest.items()
         }
 
 

@@ -155,9 +155,10 @@ class Window(Sink):
         if "f" in self._on and self.controls is not None:
             now = self.controls.status()
             lines += [
-                f"{now.state}, {now.fps:.1f} fps, {now.quality}",
+                f"{now.state}, {now.fps:.1f} fps",
                 f"composed {now.composed}, repeated {now.repeated}",
                 f"covered {now.covered}, dropped {now.dropped}",
+                f"quality {now.quality}",
             ]
         if "?" in self._on:
             lines += [f"{key}   {does}" for key, does in KEYS.items()]

@@ -17,6 +17,7 @@ from live_fakes import Composite, ScriptedClock
 from segjax.live.backgrounds import Picture
 from segjax.live.clock import Clock
 from segjax.live.frames import Frame, Output, Sink, Source, SourceLost
+from segjax.live.governor import Governor
 from segjax.live.loop import Loop, Status
 from segjax.live.timings import Report
 
@@ -77,6 +78,8 @@ class Model:
         self.erred: set[int] = set()
         """Indices of the frames for which something went wrong."""
         self.resets = 0
+        self.qualities = ("full", "coarse")
+        self.quality = 0
         self.busy = False
         self._clock = clock
         self._seen = 0
@@ -84,6 +87,10 @@ class Model:
     def prepare(self, height: int, width: int) -> None:
         self._clock.sleep(0.3)
         self._seen = 0
+
+    def prepare_quality(self, quality: int, height: int, width: int) -> float:
+        self._clock.sleep(0.3)
+        return 0.5
 
     def mask_size(self, height: int, width: int) -> tuple[int, int]:
         return height, width
@@ -250,12 +257,14 @@ class World:
         self.model = Model(self.clock)
         self.tape = Tape("tape", self.clock)
         self.other = Tape("other", self.clock)
+        self.governor = Governor(self.model.qualities, rate=RATE)
         self.loop = Loop(
             self.camera,
             self.model,
             Painted(BACKGROUNDS[0]),
             [self.tape, self.other],
             device="",
+            governor=self.governor,
             say=self.said.append,
             clock=self.clock,
         )

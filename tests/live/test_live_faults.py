@@ -211,6 +211,16 @@ def background_switched_at_every_frame(world: World, at: int) -> None:
         world.camera.before.setdefault(number, lambda n=number: world.switch(n))
 
 
+def quality_switched_at_every_frame(world: World, at: int) -> None:
+    levels = world.governor.levels
+
+    def switch(number: int) -> None:
+        world.governor.level = levels[number % len(levels)]
+
+    for number in range(at, world.frames):
+        world.camera.before.setdefault(number, lambda n=number: switch(n))
+
+
 def switched_while_unplugged(world: World, at: int) -> None:
     def lose() -> None:
         def switch() -> None:
@@ -257,6 +267,7 @@ FAULTS: dict[str, tuple[Fault, str]] = {
         (stood_still, "live"),
         (paused, "paused: the source is let go"),
         (background_switched_at_every_frame, "live"),
+        (quality_switched_at_every_frame, "live"),
         (switched_while_unplugged, "reconnecting: the scripted camera was unplugged"),
     ]
 }

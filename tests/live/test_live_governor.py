@@ -180,6 +180,17 @@ def test_nothing_is_chosen_that_is_not_ready() -> None:
     assert [(round(at, -1), name) for at, name in stream.changes] == [(30, "coarse")]
 
 
+def test_frames_that_are_missed_count_however_fast_the_step_is() -> None:
+    """Something else than the step holds the thread up."""
+    governor = Governor(QUALITIES)
+    said: list[str] = []
+    for index in range(0, 400, 2):
+        assert governor.takes(index / 30)
+        line = governor.stepped(index, index / 30, index / 30, 0.01, 0.0, COSTS)
+        said += [line] if line else []
+    assert said[0] == "quality: coarse, since the machine is busy: 50% of the frames were missed"
+
+
 def test_a_source_that_was_away_is_no_load() -> None:
     governor = Governor(QUALITIES)
     for second in range(10):  # one frame, and then none for long

@@ -106,6 +106,7 @@ def test_a_run_that_was_covered_throughout_fails(run: Serve, tmp_path: Path) -> 
             "out.mp4 cannot hold transparency",
         ),
         (["--source", "in.mp4", "--sink", "null", "--max-frames", "0"], "has at least 1"),
+        (["--source", "in.mp4", "--sink", "null", "--cpu-share", "50"], "got --cpu-share 50"),
         (["--source", "in.mp4", "--camera-size", "big"], "got --camera-size 'big'"),
         (["--source", "in.mp4", "--sink", "text.mp4/out.mp4"], "cannot write text.mp4/out.mp4"),
         (
