@@ -14,7 +14,7 @@ from segjax.matting.effects import Effect
 from segjax.matting.people import Person, nobody_followed
 from segjax.matting.refine import USUAL_SOFTNESS
 from segjax.matting.smoothing import empty_state
-from segjax.matting.step import ROOMS, make_mask_step, make_step, mask_size
+from segjax.matting.step import ROOMS, make_mask_step, make_step, mask_size, shrink
 from segjax.memory import keep_freed_memory
 from segjax.models import Segmenter
 
@@ -52,6 +52,8 @@ class Matting:
       guided: refine the edges along the frame's own pixels too; by default not on a CPU.
       person: who of several is shown: "all", or the one who is "largest", or most in the middle
         ("central"), and then for as long as they are there.
+      plate: the empty room, uint8 RGB [H, W, 3], seen by the same camera from the same place: it
+        removes what the network mistakes for a person.
       dtype: that the network computes in; by default bfloat16, on a CPU float32.
     """
 
@@ -64,6 +66,7 @@ class Matting:
         refinement: bool = True,
         guided: bool | None = None,
         person: Person = "all",
+        plate: np.ndarray | None = None,
         dtype: jax.typing.DTypeLike | None = None,
     ):
         on_cpu = jax.default_backend() == "cpu"
@@ -80,6 +83,9 @@ class Matting:
             # A frame's copy on another device is ours to write over; on a CPU it is no copy.
             in_place=not on_cpu,
         )
+        self._plate = plate
+        self._plates: dict[tuple[int, ...], jax.Array] = {}
+        """By the frame's size, as the step takes them."""
         self._effect = effect
         self.strength = effect.strength
         """Of the blur or bokeh, in (0, 1]; it may change between frames and compiles nothing."""
@@ -117,10 +123,18 @@ class Matting:
             behind = (strength, background) if self._effect.overlaid else strength
         state = self._states.take(*pixels.shape[:2])
         softness = np.asarray(self.softness, np.float32)
-        state, image, alpha = self._step(self._params, state, pixels, behind, softness)
+        plate = None if self._plate is None else self._plate_for(self._plate, pixels.shape)
+        state, image, alpha = self._step(self._params, state, pixels, behind, softness, plate)
         self._states.keep(state)
         # Both wait until all that reads `pixels` is done.
         return Composite(_taken(image), np.array(alpha), index)
+
+    def _plate_for(self, plate: np.ndarray, shape: tuple[int, ...]) -> jax.Array:
+        if shape not in self._plates:
+            if plate.shape != shape:
+                plate = np.asarray(jax.image.resize(plate.astype(np.float32), shape, "linear"))
+            self._plates[shape] = jax.jit(shrink)(np.rint(plate).clip(0, 255).astype(np.uint8))
+        return self._plates[shape]
 
 
 class AlphaClip:
