@@ -10,6 +10,7 @@ from segjax.errors import SegjaxError
 
 COMMANDS = {
     "serve": "keep the person, replace the room: camera or file in, window or file out",
+    "plate": "take a picture of the empty room, which helps serve to find the person",
     "doctor": "check camera, virtual camera, display, GPU and weights, and say how to mend them",
     "segment": "write the person's alpha mask of a picture, a folder or a video",
     "evaluate": "measure a model against masks or labels: IoU by class, boundary F …",

@@ -6,7 +6,7 @@ import re
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 from rich.console import Console
@@ -14,6 +14,7 @@ from rich.console import Console
 from segjax.cli import settings
 from segjax.errors import SegjaxError
 from segjax.files import write_json
+from segjax.images import read_image
 from segjax.live.backgrounds import Background, parse_background
 from segjax.live.cameras import list_cameras
 from segjax.live.controls import Controls, Seen, Views
@@ -82,6 +83,12 @@ class Options:
     overlay: Path | None = None
     """PNG with transparency, such as a logo or a frame, between the room and the person; scaled to
     cover the picture."""
+    person: Literal["all", "largest", "central"] = "all"
+    """Who is shown of several: the largest, or the one most in the middle, and then that one for as
+    long as they are there. Two who touch are one."""
+    plate: Path | None = None
+    """A picture of the empty room from this very camera, in its place: it removes what the network
+    mistakes for a person."""
     edge_softness: float = 0.5
     """How soft the person's outline is, from 0, hard, to 1."""
     governor: bool = True
@@ -103,6 +110,8 @@ class Options:
     save: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Keep these options for the next time. Flags then override what was kept."""
 
+
+PERSONS = ("all", "largest", "central")
 
 NEVER_KEPT = ("save", "max_frames", "report")
 """Options of one run alone."""
@@ -147,8 +156,8 @@ def main(options: Options) -> None:
     if options.source == "browser":
         from segjax.cli.page import serve_page
 
-        if options.overlay:
-            say("--overlay is not used: the page has none")
+        if options.overlay or options.plate or options.person != "all":
+            say("--overlay, --plate and --person are not used: the page has none of them yet")
         if options.save:
             _keep(options)
         serve_page(options)
@@ -164,14 +173,20 @@ def main(options: Options) -> None:
             "up to 1; give 0.5 for one half"
         )
     check_softness(options.edge_softness)
+    if options.person not in PERSONS:  # settings may hold any text
+        raise SegjaxError(
+            f"got --person {options.person}; known are {', '.join(PERSONS)}; give one of these"
+        )
     # Everything that the user may have got wrong comes before the seconds that JAX takes to start.
     background = parse_background(options.background)
     overlay = Overlay(options.overlay) if options.overlay else None
     if overlay:
         background = Overlaid(background, overlay)
     source = open_source(
-        options.source, size=_size(options.camera_size), rate=options.camera_rate, say=say
+        options.source, size=size_of(options.camera_size), rate=options.camera_rate, say=say
     )
+    if options.plate:
+        check_plate(options.plate, source.size)
     transparent = background.kind == "transparent"
     page = open_page(options, transparent=transparent) if "page" in options.sinks else None
     specs = [spec for spec in options.sinks or ("window",) if spec != "page"]
@@ -256,9 +271,25 @@ def load_matting(options: Options, background: Background) -> "Matting":
         color=background.color,
         overlaid=background.layered,
     )
-    matting = Matting(weights.load(options.model), effect=effect, smoothing=options.smoothing)
+    matting = Matting(
+        weights.load(options.model),
+        effect=effect,
+        smoothing=options.smoothing,
+        person=options.person,
+        plate=read_image(options.plate) if options.plate else None,
+    )
     matting.softness = options.edge_softness
     return matting
+
+
+def check_plate(path: Path, size: tuple[int, int]) -> None:
+    """Raises a SegjaxError if it is no picture, or cannot be of the same view as a source."""
+    height, width = read_image(path).shape[:2]
+    if abs(width / height * size[0] / size[1] - 1) > 0.02:
+        raise SegjaxError(
+            f"{path} is {width}x{height} pixels and the source {size[1]}x{size[0]}, which is of "
+            "another shape; take it by the same camera: segjax plate"
+        )
 
 
 def check_softness(softness: float) -> None:
@@ -285,8 +316,12 @@ def device_name() -> str:
     return name
 
 
-def _size(text: str) -> tuple[int, int]:
-    """WIDTHxHEIGHT as (height, width)."""
+def size_of(text: str) -> tuple[int, int]:
+    """WIDTHxHEIGHT as (height, width).
+
+    Raises:
+      SegjaxError: it is not that.
+    """
     match = re.fullmatch(r"(\d+)x(\d+)", text)
     if not match or not all(16 <= int(side) <= 8192 for side in match.groups()):
         raise SegjaxError(f"got --camera-size {text!r}; it is WIDTHxHEIGHT; write '1280x720'")

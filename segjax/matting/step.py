@@ -12,6 +12,7 @@ from segjax.matting.bokeh import bokeh_room
 from segjax.matting.effects import Effect, blurred_room
 from segjax.matting.overlay import over, under
 from segjax.matting.people import Followed, Person, choose
+from segjax.matting.plate import lower_by_plate
 from segjax.matting.refine import USUAL_SOFTNESS, refine, refine_by_lines
 from segjax.matting.smoothing import State, smooth
 from segjax.models import Segmenter, convolutions_by
@@ -44,6 +45,14 @@ def _seen_size(height: int, width: int, area: int) -> tuple[int, int]:
     return network_size(height, width, area=area, even=area < AREA)
 
 
+def shrink(frame: jax.Array, area: int = AREA) -> jax.Array:
+    """A frame uint8 [H, W, 3] at its mask's size: float32 [h, w, 3] in [0, 1]."""
+    height, width = frame.shape[:2]
+    small = preprocess(frame, _seen_size(height, width, area))
+    size = mask_size(height, width, area)
+    return small if small.shape[:2] == size else jax.image.resize(small, (*size, 3), "linear")
+
+
 def make_step(
     model: Segmenter,
     effect: Effect,
@@ -62,6 +71,7 @@ def make_step(
     strength in place of the effect's, or None; otherwise None. If the effect is overlaid, it is a
     layer (`overlay.py`), of "blur" and "bokeh" a pair of strength and layer. `softness` is of the
     mask's edge, in [0, 1]; a float32 [] may change without a compilation; it needs `refinement`.
+    `plate`, if there is one, is the empty room as `shrink` gives it.
     `out` is uint8 [H, W, 3], or RGBA [H, W, 4] for "transparent", whose colour is 0 where it shows
     nothing.
     A size of frame is a compilation. One that no frame was seen of is compiled at the first call.
@@ -81,9 +91,14 @@ def make_step(
     in_place = in_place and effect.kind != "transparent"
 
     def step(
-        params: Any, state: State, frame: jax.Array, background: Any, softness: Any = USUAL_SOFTNESS
+        params: Any,
+        state: State,
+        frame: jax.Array,
+        background: Any,
+        softness: Any = USUAL_SOFTNESS,
+        plate: jax.Array | None = None,
     ) -> Any:
-        state, alpha, lines, small = find_mask(params, state, frame, softness)
+        state, alpha, lines, small = find_mask(params, state, frame, softness, plate)
         layer = None
         if effect.overlaid:
             background, layer = background if effect.kind in ROOMS else (None, background)
@@ -140,7 +155,11 @@ def _make_find_mask(
     form = jax.tree.structure(state)
 
     def find_mask(
-        params: Any, state: Any, frame: jax.Array, softness: Any = USUAL_SOFTNESS
+        params: Any,
+        state: Any,
+        frame: jax.Array,
+        softness: Any = USUAL_SOFTNESS,
+        plate: jax.Array | None = None,
     ) -> tuple[Any, jax.Array, tuple[jax.Array, ...], jax.Array]:
         """Frame → (state, alpha [h, w], its lines or (), the frame at that size [h, w, 3])."""
         height, width = frame.shape[:2]
@@ -155,6 +174,9 @@ def _make_find_mask(
         if alpha.shape != size:  # a tiny frame
             alpha = jax.image.resize(alpha, size, "linear")
             small = jax.image.resize(small, (*size, 3), "linear")
+        if plate is not None:
+            with jax.named_scope("plate"):
+                alpha = lower_by_plate(alpha, small, plate)
         sure = None
         if person != "all":
             with jax.named_scope("person"):

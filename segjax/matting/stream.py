@@ -16,7 +16,7 @@ from segjax.matting.effects import Effect
 from segjax.matting.people import Person, nobody_followed
 from segjax.matting.refine import USUAL_SOFTNESS
 from segjax.matting.smoothing import empty_state, resized
-from segjax.matting.step import ROOMS, make_mask_step, make_step, mask_size
+from segjax.matting.step import ROOMS, make_mask_step, make_step, mask_size, shrink
 from segjax.memory import keep_freed_memory
 from segjax.models import Segmenter
 
@@ -75,6 +75,8 @@ class Matting:
       guided: refine the edges along the frame's own pixels too; by default not on a CPU.
       person: who of several is shown: "all", or the one who is "largest", or most in the middle
         ("central"), and then for as long as they are there.
+      plate: the empty room, uint8 RGB [H, W, 3], seen by the same camera from the same place: it
+        removes what the network mistakes for a person.
       dtype: that the network computes in; by default bfloat16, on a CPU float32.
     """
 
@@ -87,6 +89,7 @@ class Matting:
         refinement: bool = True,
         guided: bool | None = None,
         person: Person = "all",
+        plate: np.ndarray | None = None,
         dtype: jax.typing.DTypeLike | None = None,
     ):
         on_cpu = jax.default_backend() == "cpu"
@@ -114,6 +117,9 @@ class Matting:
         ]
         self.qualities = tuple(kind.name for kind in kinds)
         self.quality = 0
+        self._plate = plate
+        self._plates: dict[tuple[int, ...], jax.Array] = {}
+        """By the frame's size and the quality, as the step takes them."""
         self._effect = effect
         self.strength = effect.strength
         """Of the blur or bokeh, in (0, 1]; it may change between frames and compiles nothing."""
@@ -167,7 +173,8 @@ class Matting:
             strength = np.asarray(self.strength, np.float32)
             behind = (strength, background) if self._effect.overlaid else strength
         softness = np.asarray(self.softness, np.float32)
-        return self._steps[quality](self._params, state, pixels, behind, softness)
+        plate = None if self._plate is None else self._plate_for(self._plate, pixels.shape, quality)
+        return self._steps[quality](self._params, state, pixels, behind, softness, plate)
 
     def reset(self) -> None:
         """Forgets what came before."""
@@ -182,6 +189,15 @@ class Matting:
         self._states.keep(state)
         # Both wait until all that reads `pixels` is done.
         return Composite(_taken(image), np.array(alpha), index)
+
+    def _plate_for(self, plate: np.ndarray, shape: tuple[int, ...], quality: int) -> jax.Array:
+        key = (*shape, quality)
+        if key not in self._plates:
+            if plate.shape != shape:
+                plate = np.asarray(jax.image.resize(plate.astype(np.float32), shape, "linear"))
+            frame = np.rint(plate).clip(0, 255).astype(np.uint8)
+            self._plates[key] = jax.jit(shrink, static_argnums=1)(frame, self._areas[quality])
+        return self._plates[key]
 
 
 class AlphaClip:

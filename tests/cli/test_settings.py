@@ -1,5 +1,6 @@
 """Settings that stay: written by --save, read at the start, overridden by flags."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -109,6 +110,8 @@ def test_save_keeps_only_what_runs(
     flags = ["--source", "sample", "--sink", "null", "--save", "--background"]
     with pytest.raises(SegjaxError, match="got the background 'kitchen'"):
         serve.main(parse([*flags, "kitchen"], "serve"))
+    with pytest.raises(SegjaxError, match="got --person me; known are all, largest, central"):
+        serve.main(replace(parse([*flags, "evening"], "serve"), person="me"))
     assert not file.exists()
     with pytest.raises(Ran):
         serve.main(parse([*flags, "evening"], "serve"))

@@ -95,6 +95,9 @@ def test_a_run_that_was_covered_throughout_fails(run: Serve, tmp_path: Path) -> 
         (["--source", "one.png"], "one.png is 1x1 pixels"),
         (["--source", "folder"], "the folder folder holds no pictures"),
         (["--source", "in.mp4", "--background", "blur:9"], "the strength of the blur"),
+        (["--source", "in.mp4", "--plate", "missing.png"], "missing.png does not exist"),
+        (["--source", "in.mp4", "--plate", "tall.png"], "tall.png is 20x64 pixels and the source"),
+        (["--source", "in.mp4", "--plate", "text.mp4"], "is not a picture that can be decoded"),
         (["--source", "in.mp4", "--overlay", "one.png"], "one.png has no transparent part"),
         (["--source", "in.mp4", "--edge-softness", "1.5"], "got --edge-softness 1.5; it is a numb"),
         (["--source", "in.mp4", "--edge-softness", "nan"], "got --edge-softness nan"),
@@ -128,6 +131,7 @@ def test_a_mistake_is_one_line_and_leaves_nothing(
     (tmp_path / "text.mp4").write_text("text")
     (tmp_path / "empty.png").touch()
     (tmp_path / "folder").mkdir()
+    write_image(tmp_path / "tall.png", np.zeros((64, 20, 3), np.uint8))
     write_image(tmp_path / "one.png", np.zeros((1, 1, 3), np.uint8))
     before = folder_contents(tmp_path)
     code, _, errors = run(*arguments)

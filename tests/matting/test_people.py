@@ -72,7 +72,7 @@ def followed(frames, which="largest"):
 
 
 def test_the_chosen_is_followed_when_somebody_larger_comes():
-    me = [person(30 + t, SMALL) for t in range(40)]
+    me = [person(30 + t, SMALL) for t in range(28)]
     other = person(100, BIG - 2)
     frames = [(one,) for one in me[:10]] + [(one, other) for one in me[10:]]
     for alpha, people in zip(followed(frames), frames, strict=True):

@@ -171,8 +171,9 @@ def test_an_edge_is_as_soft_as_it_is_told(guided):
         assert (opacity == 0).any() and (opacity == 255).any()
         return opacity, ((opacity > 0) & (opacity < 255)).mean()
 
-    usual, _ = soft()
-    np.testing.assert_array_equal(soft(np.float32(0.5))[0], usual)
+    usual, _ = soft(np.float32(0.5))
+    if not guided:  # which takes seconds to compile
+        np.testing.assert_array_equal(soft()[0], usual)
     with jax.no_tracing(True):
         shares = [soft(np.float32(softness))[1] for softness in (0.0, 0.5, 1.0)]
     assert shares[0] < 0.9 * shares[1] and shares[1] < 0.95 * shares[2]
