@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -80,7 +80,7 @@ def main(options: Options) -> None:
       SegjaxError: data, lists or model are missing or broken or do not fit each other, or an
         output cannot be written.
     """
-    stems = _stems(options)
+    stems = find_stems(options.data, options.lists)
     predictor = load_predictor(options.model)
     kind = _kind(options, predictor.classes)
     pairs = find_pairs(options.data, stems, kind)
@@ -118,21 +118,22 @@ def main(options: Options) -> None:
     console.print(f"written: {options.report}", *filter(None, [options.pictures]), soft_wrap=True)
 
 
-def _stems(options: Options) -> list[str]:
-    """The stems that count, in the order of the first list."""
-    if not options.data.is_dir():
+def find_stems(data: Path, lists: Sequence[str]) -> list[str]:
+    """The stems that count, in the order of the first list; without one, every picture's.
+
+    Raises:
+      SegjaxError: the folder or a list is missing or empty, or no stem stands in all lists.
+    """
+    if not data.is_dir():
         raise SegjaxError(
-            f"{options.data} is no folder; it must hold images/ and masks/ or labels/; give --data "
-            "another"
+            f"{data} is no folder; it must hold images/ and masks/ or labels/; give --data another"
         )
-    if options.lists:
-        lists = [
-            str(Path(name).absolute()) if Path(name).is_file() else name for name in options.lists
-        ]
-        return select(options.data, lists)
-    stems = sorted(find_files(options.data / "images"))
+    if lists:
+        found = [str(Path(name).absolute()) if Path(name).is_file() else name for name in lists]
+        return select(data, found)
+    stems = sorted(find_files(data / "images"))
     if not stems:
-        raise SegjaxError(f"{options.data / 'images'} holds no picture; give --data another folder")
+        raise SegjaxError(f"{data / 'images'} holds no picture; give --data another folder")
     return stems
 
 

@@ -15,8 +15,9 @@ from rich.console import Console
 from rich.progress import track
 
 import segjax
+from segjax.cli.evaluate import find_stems
 from segjax.cli.segment import load_clip
-from segjax.data.folders import find_pairs, select
+from segjax.data.folders import find_pairs
 from segjax.errors import SegjaxError
 from segjax.evaluation import quality
 from segjax.evaluation.clips import (
@@ -36,6 +37,7 @@ from segjax.evaluation.robustness import CHANGES
 from segjax.files import replacing_folder, write_json
 from segjax.live.recording import FORMATS
 from segjax.live.videos import VideoFile
+from segjax.sheets import CELL
 
 SPEEDS = (5, 15, 40)
 """Pixels a frame of the moving cut-outs."""
@@ -76,8 +78,8 @@ class Options:
     lists: Annotated[
         tuple[str, ...], tyro.conf.arg(name="list", metavar="FILE"), tyro.conf.UseAppendAction
     ] = ()
-    """Text file of stems inside --data, one a line. May be given several times: what stands in all
-    of them counts. Without one: val.txt."""
+    """Text file of stems, one a line, as given or inside --data. May be given several times: what
+    stands in all of them counts. Without one: val.txt."""
     pattern: str = "*"
     """Which videos of --clips, as in a shell."""
     quick: bool = False
@@ -86,7 +88,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Extent:
-    """How much is measured; None is all."""
+    """How much is measured; None is all. The size is of the made clips' frames."""
 
     pictures: int | None = None
     changed: int | None = 100
@@ -94,6 +96,7 @@ class Extent:
     frames: int | None = None
     rooms: int = 12
     videos: int | None = None
+    size: tuple[int, int] = (360, 640)
 
 
 WHOLE = Extent()
@@ -109,17 +112,15 @@ def main(options: Options) -> None:
     """
     extent = QUICK if options.quick else WHOLE
     lists = options.lists or ("val.txt",)
-    pairs = find_pairs(options.data, select(options.data, lists))
+    pairs = find_pairs(options.data, find_stems(options.data, lists))
     clips = find_clips(options.clips, options.pattern, extent)
-    source = Pictures(pairs)
-    clips += moving_clips(source, SPEEDS, people=extent.people, frames=extent.frames or 40)
-    clips += empty_clips(source, rooms=extent.rooms)
+    made = Pictures(pairs), extent.size
+    clips += moving_clips(*made, SPEEDS, people=extent.people, frames=extent.frames or 40)
+    clips += empty_clips(*made, rooms=extent.rooms)
+    shown = _some(pairs, extent.pictures)
     figures, pictures = {}, {}
-    for model in dict.fromkeys(options.models):
-        name = Path(model).stem
-        figures[name], pictures[name] = measure(
-            model, name, _some(pairs, extent.pictures), clips, extent
-        )
+    for name, model in _named(options.models or ("portrait",)).items():
+        figures[name], pictures[name] = measure(model, name, shown, clips, extent)
     report = {
         "made": datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M"),
         "data": f"{options.data} ({', '.join(lists)})",
@@ -188,7 +189,7 @@ def measure(
     figures |= {"robustness": robustness, "speed_ms": speeds(model, in_turn)}
     rows = [_row(alone, *scored) for scored in worst[:4]]
     rows += [
-        (case.name, case_row(case.pixels, case.mask, case.alpha))
+        (case.name, _drawn(case.pixels, case.mask, case.alpha))
         for case in quality.worst_cases(played, 1)
     ]
     return figures, rows
@@ -219,7 +220,13 @@ def speeds(model: str, in_turn: Predictor) -> dict[str, float]:
 
 def _row(predict: Predictor, scored: Score, pair: tuple[Path, Path]) -> tuple[str, np.ndarray]:
     pixels, mask = read_pair(*pair)
-    return f"{scored.stem}: IoU {scored.iou:.3f}", case_row(pixels, mask, predict(pixels))
+    return f"{scored.stem}: IoU {scored.iou:.3f}", _drawn(pixels, mask, predict(pixels))
+
+
+def _drawn(pixels: np.ndarray, mask: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Its row, as high as the picture asks for."""
+    height, width = mask.shape
+    return case_row(pixels, mask, alpha, height=min(CELL, round(CELL * height / width)))
 
 
 def _changed_iou(

@@ -14,16 +14,13 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from segjax.data import Item
+from segjax.data import Item, Source
 from segjax.data.webcam import find_room, own_colours
 from segjax.errors import SegjaxError
 from segjax.evaluation.report import read_pair
 from segjax.images import find_images
 from segjax.scenery import SCENES
 from segjax.scenery import draw as draw_scene
-
-SIZE = (360, 640)
-"""Of a made clip's frames, (height, width)."""
 
 NOISE = 3.0
 """Standard deviation of the sensor's noise, in levels."""
@@ -76,7 +73,7 @@ def folder_clip(folder: Path, limit: int | None = None) -> Clip:
     )
 
 
-class Pictures(Sequence[Item]):
+class Pictures:
     """Pictures and masks, read when they are asked for."""
 
     def __init__(self, pairs: Sequence[tuple[Path, Path]]):
@@ -85,21 +82,23 @@ class Pictures(Sequence[Item]):
     def __len__(self) -> int:
         return len(self._pairs)
 
-    def __getitem__(self, index: int) -> Item:
+    def __getitem__(self, index: int, /) -> Item:
         pixels, mask = read_pair(*self._pairs[index])
         return {"image": pixels, "mask": mask}
 
 
 def moving_clips(
-    source: Sequence[Item],
+    source: Source,
+    size: tuple[int, int],
     speeds: Sequence[float],
     *,
     people: int,
-    frames: int = 40,
-    size: tuple[int, int] = SIZE,
+    frames: int,
     seed: int = 0,
 ) -> list[Clip]:
     """`people` cut-outs at each of the `speeds`, the same ones in the same rooms at all of them.
+
+    Frames are of `size` (height, width), speeds in pixels a frame.
 
     Raises:
       SegjaxError: too few people stand free of their picture's left, right and upper edge.
@@ -109,9 +108,11 @@ def moving_clips(
     clips = []
     for number, index in enumerate(free):
         rng = np.random.default_rng((seed, index))
-        room = find_room(rng, lambda rng=rng: source[rng.integers(len(source))], size)
+        room = find_room(rng, lambda rng=rng: source[int(rng.integers(len(source)))], size)
         for speed in speeds:
-            draw = functools.partial(_moving, source[index], room, speed, frames, rng.integers(99))
+            draw = functools.partial(
+                _moving, source[index], room, speed, frames, int(rng.integers(99))
+            )
             clips.append(Clip(f"person {number + 1}, {speed:g} px", f"moving {speed:g} px", draw))
     if len(clips) < people * len(speeds):
         raise SegjaxError(
@@ -122,11 +123,11 @@ def moving_clips(
 
 
 def empty_clips(
-    source: Sequence[Item],
+    source: Source,
+    size: tuple[int, int],
     *,
     rooms: int,
     frames: int = 8,
-    size: tuple[int, int] = SIZE,
     seed: int = 0,
 ) -> list[Clip]:
     """Still rooms with nobody in them: half of them painted-over pictures, half drawn ones."""
@@ -138,7 +139,7 @@ def empty_clips(
             room = draw_scene(name, *size, seed=seed + number)
         else:
             name = f"room {number // 2 + 1}"
-            room = find_room(rng, lambda: source[rng.integers(len(source))], size)
+            room = find_room(rng, lambda: source[int(rng.integers(len(source)))], size)
         clips.append(
             Clip(f"nobody, {name}", NOBODY, functools.partial(_still, room, frames, number))
         )

@@ -12,7 +12,7 @@ from segjax.evaluation.predictors import Predictor
 from segjax.evaluation.report import LabelScore, Score, read_labelled, read_pair
 from segjax.images import write_image
 from segjax.labels import to_labels
-from segjax.sheets import captioned, contact_sheet, draw_confusion, fit, legend, paint
+from segjax.sheets import CELL, captioned, contact_sheet, draw_confusion, fit, legend, paint
 
 _MISSED, _EXTRA = (255, 0, 0), (0, 96, 255)
 
@@ -100,8 +100,10 @@ def contact_row(s: Score, pixels: np.ndarray, mask: np.ndarray, alpha: np.ndarra
     return captioned(f"{s.stem}   IoU {s.iou:.3f}   boundary F {s.boundary_f:.3f}", row)
 
 
-def case_row(pixels: np.ndarray, mask: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """image | truth | prediction | overlay: uint8 [h, w, 3].
+def case_row(
+    pixels: np.ndarray, mask: np.ndarray, alpha: np.ndarray, *, height: int = CELL
+) -> np.ndarray:
+    """image | truth | prediction | overlay: uint8 [height, w, 3].
 
     In the overlay the room is dimmed, a person that was missed is red, a room that was taken for
     a person blue.
@@ -112,7 +114,7 @@ def case_row(pixels: np.ndarray, mask: np.ndarray, alpha: np.ndarray) -> np.ndar
         overlay[wrong] = overlay[wrong] // 2 + np.array(colour, np.uint8) // 2
     grey = [mask, np.rint(np.clip(alpha, 0, 1) * 255).astype(np.uint8)]
     cells = [pixels, *(cv2.cvtColor(g, cv2.COLOR_GRAY2RGB) for g in grey), overlay]
-    return np.concatenate([fit(cell) for cell in cells], axis=1)
+    return np.concatenate([fit(cell, (height, CELL)) for cell in cells], axis=1)
 
 
 def label_row(

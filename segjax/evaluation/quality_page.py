@@ -27,8 +27,10 @@ dt { font-weight: 600; } dd { margin: 0 0 .5rem; max-width: 46rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--line); text-align: right; }
 th:first-child, td:first-child { text-align: left; }
-thead th { vertical-align: bottom; overflow-wrap: anywhere; min-width: 5.5rem; }
-tbody th { font-weight: 400; min-width: 11rem; }
+thead th { vertical-align: bottom; min-width: 5.5rem; }
+tbody th { font-weight: 400; width: 17rem; min-width: 10rem; }
+td { white-space: nowrap; }
+summary { padding: .6rem 0; min-height: 2.75rem; cursor: pointer; font-weight: 600; }
 td.best { background: var(--best); font-weight: 600; }
 .cases { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 28rem), 1fr));
   gap: .8rem; }
@@ -69,7 +71,8 @@ def draw_page(report: Figures, pictures: Mapping[str, Sequence[tuple[str, np.nda
         _section("Pictures", "Each by itself, at its full size.", _table(models, _PICTURES)),
         _section("Clips with a known truth", _about(report), _table(models, _motion(_whole))),
         *(
-            f"<h3>{escape(kind)}</h3>" + _table(models, _motion(_of_kind(kind)))
+            f"<details><summary>{escape(kind)}</summary>"
+            f"{_table(models, _motion(_of_kind(kind)))}</details>"
             for kind in _keys(models, "kinds")
         ),
         _section(
@@ -160,7 +163,11 @@ def _motion(part: Callable[[Figures], Figures]) -> list[Row]:
     }
     for what in ("leak", "cut", "leak_nobody"):
         shown = {"leak_nobody": "leak, nobody there"}.get(what, what)
-        rows += [(f"{shown}: {text}", "↓", wrong(what, key), _share) for key, text in names.items()]
+        rows += [
+            (f"{shown}: {text}", "↓", wrong(what, key), _share)
+            for key, text in names.items()
+            if not (what == "leak_nobody" and "far" in key)  # there is no edge
+        ]
     return rows
 
 
@@ -183,7 +190,9 @@ def _rows(models: Figures, group: str, arrow: str, total: str | None = None) -> 
 
 def _table(models: Figures, rows: Iterable[Row]) -> str:
     """The rows of which any model has a figure."""
-    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in models)
+    # A long name may break where its parts meet.
+    names = [escape(name).replace("_", "_<wbr>") for name in models]
+    head = "".join(f'<th scope="col">{name}</th>' for name in names)
     lines = []
     for name, arrow, read, write in rows:
         figures = [read(model) for model in models.values()]

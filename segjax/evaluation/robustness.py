@@ -5,6 +5,8 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
+from segjax.images import decode_image
+
 
 def dark(pixels: np.ndarray) -> np.ndarray:
     """A fifth of the light, and the noise of a sensor that has to make do with it."""
@@ -24,7 +26,7 @@ def blur(pixels: np.ndarray) -> np.ndarray:
 def jpeg(pixels: np.ndarray) -> np.ndarray:
     """Compressed to a quality of 10."""
     data = cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 10])[1]
-    return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
+    return decode_image(data.tobytes(), "a picture in memory")
 
 
 def low_contrast(pixels: np.ndarray) -> np.ndarray:

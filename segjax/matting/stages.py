@@ -46,7 +46,7 @@ def stages(model: Segmenter, frame: np.ndarray) -> dict[str, Callable[[], Any]]:
         "network": (jax.jit(network), (params, shrink(pixels))),
         "smooth": (jax.jit(smooth), (state, alpha, planes)),
         "refine": (jax.jit(refine), (alpha, planes)),
-        "background": (jax.jit(lambda *both: blurred_room(*both, 0.5)), (small, alpha)),
+        "background": (jax.jit(blurred_room), (small, alpha, 0.5)),
         "blend": (jax.jit(upsample_blend), (pixels, alpha, room)),
     }
     return {

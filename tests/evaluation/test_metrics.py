@@ -172,8 +172,8 @@ def test_leak_and_cut_without_a_person_or_a_room():
 def test_the_truth_neither_leaks_nor_is_cut(masks: tuple[np.ndarray, np.ndarray]):
     _, wanted = masks
     for metric in (leak, cut):
-        assert set(score(metric, wanted, wanted)) <= {0, None}
-        assert set(score(metric, ~wanted, wanted)) <= {1, None}
+        assert set(metric(alpha_of(wanted), mask_of(wanted))) <= {0, None}
+        assert set(metric(alpha_of(~wanted), mask_of(wanted))) <= {1, None}
 
 
 def test_dtssd_by_hand():

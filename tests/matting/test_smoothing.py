@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from matting_fakes import disc
 
-from segjax.matting.smoothing import empty_state, resized, smooth
+from segjax.matting.smoothing import empty_state, presence, resized, smooth
 
 HEIGHT, WIDTH = 96, 160
 STEP = jax.jit(smooth)
@@ -117,6 +117,23 @@ def test_masks_that_agree_are_believed_without_motion():
     assert out[6:].max() < 0.4
 
 
+def test_room_is_let_go_of_sooner_than_a_person_is_believed():
+    """At rest, by two masks in a row; one alone may be a slip."""
+    rng = np.random.default_rng(7)
+    still = [picture(np.zeros((HEIGHT, WIDTH)), rng) for _ in range(8)]
+
+    def left(*values: float) -> float:
+        masks = [np.full((HEIGHT, WIDTH), value, np.float32) for value in values]
+        masks = [np.where(np.arange(WIDTH) < 20, 1, mask) for mask in masks]  # somebody is there
+        return float(
+            run([mask.astype(np.float32) for mask in masks], still[: len(masks)])[0][-1][0, -1]
+        )
+
+    assert left(0.5, 0.5, 0.5, 0.5, 0.15, 0.15) < 0.2
+    assert left(0.5, 0.5, 0.5, 0.5, 0.15) > 0.4
+    assert left(0.5, 0.5, 0.5, 0.5, 0.75, 0.75) < 0.55
+
+
 def test_a_network_in_doubt_changes_nothing_at_rest():
     rng = np.random.default_rng(3)
     still = [picture(np.zeros((HEIGHT, WIDTH)), rng) for _ in range(40)]
@@ -124,6 +141,29 @@ def test_a_network_in_doubt_changes_nothing_at_rest():
     masks = [np.full((HEIGHT, WIDTH), value, np.float32) for value in values]
     out, _ = run(masks, still)
     assert out[-1].min() > 0.8
+
+
+def test_a_mask_of_nothing_but_doubt_is_nobody():
+    rng = np.random.default_rng(5)
+    doubt = np.clip(rng.normal(0.4, 0.1, (HEIGHT, WIDTH)), 0, 0.75).astype(np.float32)
+    out, _ = run([doubt] * 3, [picture(np.zeros((HEIGHT, WIDTH)), rng)] * 3)
+    assert (out == 0).all()
+
+
+@pytest.mark.parametrize("radius", [2, 5, 18])
+def test_however_small_somebody_is_they_are_there(radius):
+    rng = np.random.default_rng(6)
+    small = doubted(disc(HEIGHT, WIDTH, 80, radius), rng)
+    # Beside them, as much again of doubt.
+    small = np.maximum(small, 0.4 * disc(HEIGHT, WIDTH, 30, 1.4 * radius))
+    assert presence(small) == 1
+    out, state = run([small], [picture(small, rng)])
+    np.testing.assert_array_equal(out[0], state.alpha)
+
+
+def test_nobody_and_nothing_shown_is_nobody():
+    assert presence(jnp.zeros((3, 5))) == 0
+    assert presence(jnp.full((3, 5), 0.2)) == 0
 
 
 def test_the_result_stays_in_range_and_finite():
