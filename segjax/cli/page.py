@@ -5,6 +5,7 @@ import contextlib
 import functools
 import os
 import platform
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -32,6 +33,9 @@ KEPT = Path.home() / ".config" / "segjax"
 
 USUAL_SHAPE = (360, 640)
 """Of a camera's pictures, for which the step is made ready before one is seen."""
+
+END_S = 1.0
+"""How long the end waits for what is being compiled."""
 
 BLANK = np.zeros((16, 16, 3), np.uint8)
 
@@ -68,6 +72,10 @@ def serve_page(options: Options) -> None:
     made = server.Server(shared, place.address, place.token, webrtc_s=webrtc_s)
     server.run(made, place.listening, place.tls, started)
     say("the server has ended")
+    if not shared.ended(END_S):
+        # Compiling cannot be interrupted, and Python would end by aborting in it.
+        sys.stdout.flush()
+        os._exit(0)
 
 
 def remote_control(

@@ -30,14 +30,16 @@ class Composer:
         pack: Callable[[np.ndarray], Packed],
         number: int,
         size: tuple[int, int],
+        *,
+        may_stand: bool = False,
     ) -> tuple[Answer, Packed]:
         """The answer to a frame with a number that grows, also as `pack` makes it of its pixels.
 
         `unpack` gives uint8 RGB of `size` (height, width). Both are called in another thread; but
-        `pack` in this one, if the other is late.
+        `pack` in this one, if the other is late. `may_stand` is a viewer's.
         """
         if self._working is None or self._working.done():
-            composing = self._worker.submit(self._compose, unpack, pack, number)
+            composing = self._worker.submit(self._compose, unpack, pack, number, may_stand)
             self._working = asyncio.wrap_future(composing)
             self._working.add_done_callback(_forget)
             done, _ = await asyncio.wait([self._working], timeout=COVER_AFTER_S)
@@ -51,8 +53,9 @@ class Composer:
         unpack: Callable[[], np.ndarray],
         pack: Callable[[np.ndarray], Packed],
         number: int,
+        may_stand: bool,
     ) -> tuple[Answer, Packed]:
-        answer = self.viewer(unpack(), number)
+        answer = self.viewer(unpack(), number, may_stand=may_stand)
         return answer, pack(answer.output.pixels)
 
     def close(self) -> None:

@@ -131,7 +131,9 @@ class Way:
             self._number += 1
             size = scaled(frame.height, frame.width, SIDES[0])
             unpack = functools.partial(_unpack, frame, size)
-            answer, picture = await self._composer(unpack, _pack, self._number, size)
+            answer, picture = await self._composer(
+                unpack, _pack, self._number, size, may_stand=True
+            )
         await self._tell(answer)
         picture.pts = round((time.perf_counter() - self._began_s) * CLOCK)
         picture.time_base = Fraction(1, CLOCK)

@@ -32,6 +32,7 @@ class PageSink(Sink):
     """
 
     name = "page"
+    paced = True
 
     def __init__(self) -> None:
         self.serving: contextlib.AbstractContextManager = contextlib.nullcontext()

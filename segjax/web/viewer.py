@@ -95,8 +95,12 @@ class Viewer:
         if self.settings.paused != before.paused:
             (self._gate.pause if self.settings.paused else self._gate.resume)()
 
-    def __call__(self, pixels: np.ndarray, number: int) -> Answer:
-        """What leaves in place of a frame, uint8 RGB [H, W, 3], with a number that grows."""
+    def __call__(self, pixels: np.ndarray, number: int, *, may_stand: bool = False) -> Answer:
+        """What leaves in place of a frame, uint8 RGB [H, W, 3], with a number that grows.
+
+        A camera's picture that does not change by a byte for a second is frozen, unless it
+        `may_stand`, as one does that was coded by what differs from the one before.
+        """
         started_s = time.perf_counter()
         settings = self.settings
         height, width = pixels.shape[:2]
@@ -106,6 +110,7 @@ class Viewer:
         scene = self._scene(look if ready else self._plain, self._time_s(), (height, width))
         frame = Frame(pixels, number, self._time_s(), started_s)
         what, _ = self._watch(pixels, started_s)
+        what = "" if what == "frozen" and may_stand else what
         useless = Fault(what, f"the camera's picture is {what}") if what else None
         taken = Taken(frame, scene, *self._gate.arrived(scene, number, useless))
         try:

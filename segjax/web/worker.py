@@ -17,7 +17,8 @@ class Worker:
             queue.PriorityQueue()
         )
         self._numbers = itertools.count()
-        threading.Thread(target=self._run, name=name, daemon=True).start()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
 
     def submit(self, work: Callable[..., Any], *arguments: Any, urgent: bool = True) -> Future[Any]:
         """Has it done after all that was submitted before, or, if it is not `urgent`, when nothing
@@ -36,6 +37,11 @@ class Worker:
     def close(self) -> None:
         """Ends the thread after what is under way and what is urgent."""
         self._tasks.put((0, next(self._numbers), _end))
+
+    def ended(self, within_s: float) -> bool:
+        """Whether the thread ends in that time, after `close`."""
+        self._thread.join(within_s)
+        return not self._thread.is_alive()
 
     def _run(self) -> None:
         while True:

@@ -79,7 +79,7 @@ def follow(folder: Path) -> None:
     reading = threading.Thread(target=read)
     reading.start()
     try:
-        visit(told.result(), folder, chromium, limit_s=600)
+        visit(told.result(), folder, chromium, limit_ms=600_000)
         say("(the browser shows the person without the room)")
     finally:
         if child.poll() is None:

@@ -29,6 +29,7 @@ from segjax.web.preview import Remote
 from segjax.web.security import Address
 from segjax.web.server import Server, listen
 from segjax.web.studio import Studio
+from segjax.web.viewer import Viewer
 
 CAMERA = (360, 640)
 LIMIT_MS = 20_000
@@ -156,10 +157,14 @@ def within(shown: np.ndarray, color: tuple[int, int, int], delta_e: float = 10) 
 
 
 def wait_for_color(
-    page: Any, color: tuple[int, int, int], share: float = 0.4, what: str = "#result"
+    page: Any,
+    color: tuple[int, int, int],
+    share: float = 0.4,
+    what: str = "#result",
+    limit_ms: int = LIMIT_MS,
 ) -> np.ndarray:
     """What an element shows once that much of it has the colour."""
-    for _ in range(LIMIT_MS // 50):
+    for _ in range(limit_ms // 50):
         shown = pixels(page, what)
         if within(shown, color) > share:
             return shown
@@ -239,6 +244,29 @@ def test_stop_turns_the_camera_off_and_no_sound_was_asked_for(open_page: Callabl
     assert page.evaluate("document.activeElement.id") == "start"
     start(page)
     assert page.evaluate("tracks.map((track) => track.readyState)") == ["ended", "live"]
+
+
+HIDDEN = """
+const timeout = window.setTimeout.bind(window);
+window.setInterval = window.setTimeout = (act, after) => timeout(act, Math.max(1000, after));
+window.requestAnimationFrame = () => 0;"""
+
+
+def test_a_hidden_tab_keeps_its_rate(open_page: Callable) -> None:
+    """With what browsers do to the timers of one."""
+    answered = []
+    answer = Viewer.__call__
+
+    def count(self: Viewer, *arguments: Any, **options: Any) -> Any:
+        answered.append(None)
+        return answer(self, *arguments, **options)
+
+    page = open_page(script=HIDDEN)
+    start(page)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Viewer, "__call__", count)
+        page.wait_for_timeout(2000)
+    assert len(answered) >= 10
 
 
 def test_two_pages_have_their_own_state_and_the_third_is_told(open_page: Callable) -> None:

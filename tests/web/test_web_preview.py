@@ -1,13 +1,23 @@
 """The page of a run: what it shows is what leaves, and no more."""
 
 import asyncio
+import threading
 from typing import Any
 
 import numpy as np
 import pytest
-from aiohttp import ClientWebSocketResponse
+from aiohttp import ClientSession, ClientWebSocketResponse
 from test_web_stream import answer, near, opened, told
-from web_fakes import PERSON, ROOM, Client, remote_run, serving
+from web_fakes import (
+    PERSON,
+    ROOM,
+    Client,
+    Composite,
+    RedIsPerson,
+    remote_run,
+    serving,
+    wait_until,
+)  # fmt: skip
 
 from segjax.cli import serve
 from segjax.errors import SegjaxError
@@ -83,6 +93,49 @@ def run(test: Any, shared: Any) -> None:
             await test(client)
 
     asyncio.run(within())
+
+
+class Nobody(RedIsPerson):
+    """Finds nobody in any picture."""
+
+    def __call__(self, pixels: np.ndarray, background: np.ndarray | None, index: int) -> Composite:
+        return super().__call__(np.zeros_like(pixels), background, index)
+
+
+def test_serve_opens_the_page_of_its_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(serve, "load_matting", lambda options, background: Nobody())
+    monkeypatch.setattr(serve, "device_name", lambda: "abacus")
+    options = serve.Options(
+        source="sample", background="#c0a020", sinks=("page", "null"), port=0, max_frames=150
+    )
+    running = threading.Thread(target=serve.main, args=(options,))
+    running.start()
+    said: list[str] = []
+
+    def address() -> bool:
+        said.extend(capsys.readouterr().out.split())
+        return any("#" in word for word in said)
+
+    wait_until(address)
+    url, token = next(word for word in said if "#" in word).split("/#")
+
+    async def look() -> None:
+        async with ClientSession(url) as session, asyncio.timeout(20):
+            client = Client(session, int(url.rpartition(":")[2]))
+            socket = await opened(client, token)
+            settings = (await socket.receive_json())["hello"]["settings"]
+            assert (settings["effect"], settings["color"]) == ("color", "#c0a020")
+            _, _, _, pixels = await answer(socket)
+            assert pixels.shape == (720, 1280, 3)
+            await socket.send_json({"shown": 1_000_000, "settings": {"color": "#20c0a0"}})
+            while near(pixels, (0x20, 0xC0, 0xA0)) < 0.9:
+                _, _, _, pixels = await answer(socket)
+
+    asyncio.run(look())
+    running.join(30)
+    assert not running.is_alive()  # the run ended, and the page with it
 
 
 def test_the_page_shows_no_transparency() -> None:

@@ -87,7 +87,8 @@ def test_a_picture_that_stands_still_is_covered_after_a_second(time: Time) -> No
         if number == 1:
             assert viewer(frame(0), 1).output.kind == "composed"
             time.now += 0.2
-    assert viewer(frame(4), 4).output.kind == "composed"
+    assert viewer(frame(0), 4, may_stand=True).output.kind == "composed"
+    assert viewer(frame(5), 5).output.kind == "composed"
 
 
 def test_where_no_frame_comes_the_last_is_repeated_and_then_covered(

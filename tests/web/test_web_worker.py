@@ -2,8 +2,6 @@
 
 import threading
 
-from web_fakes import wait_until
-
 from segjax.web.worker import Worker
 
 
@@ -13,10 +11,11 @@ def test_what_is_urgent_comes_first_and_each_in_its_order() -> None:
     for name in "abc":
         worker.submit(done.append, name, urgent=name == "c")
     last = worker.submit(done.append, "d", urgent=False)
+    assert not worker.ended(0)
     go_on.set()
     last.result(10)
     assert done == ["c", "a", "b", "d"]
     failed = worker.submit(lambda: 1 / 0)
     assert isinstance(failed.exception(10), ZeroDivisionError)
     worker.close()
-    wait_until(lambda: "test" not in {thread.name for thread in threading.enumerate()})
+    assert worker.ended(10)

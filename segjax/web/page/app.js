@@ -290,6 +290,7 @@ async function listCameras(current) {
 
 $("camera").onchange = start;
 navigator.mediaDevices?.addEventListener("devicechange", () => {
+  if (run) return;
   if (shownProblem === "unplugged") {
     $("camera").value = "";
     start();

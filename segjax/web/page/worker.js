@@ -3,7 +3,7 @@
 
 import { SocketTransport } from "./transport.js";
 
-const SILENT_MS = 1000; // without an answer, what was shown last gives way
+const SILENT_MS = 2000; // without an answer, what was shown last gives way
 const RETRY_MS = [500, 1000, 2000, 4000, 8000];
 
 let canvas, picture; // what the page shows, and its context
