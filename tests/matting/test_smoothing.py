@@ -197,7 +197,7 @@ def test_a_mask_of_another_size_is_remembered():
     """Of a still scene a new mask counts little, also when it is of another size than the last."""
     rng = np.random.default_rng(0)
     wall = picture(np.zeros((HEIGHT, WIDTH)), rng, noise=0.0)
-    state, _ = STEP(empty_state(HEIGHT, WIDTH), np.full((HEIGHT, WIDTH), 0.9, np.float32), wall)
+    state, _ = STEP(empty_state(HEIGHT, WIDTH), np.full((HEIGHT, WIDTH), 0.98, np.float32), wall)
     # The wall is smooth: its rows and columns taken twice are still the same picture.
     small = resized(state, empty_state(HEIGHT // 2, WIDTH // 2))
     assert small.alpha.shape == (HEIGHT // 2, WIDTH // 2)
@@ -205,7 +205,7 @@ def test_a_mask_of_another_size_is_remembered():
     for other, tolerance in ((large, 0.02), (state, 1e-6)):
         assert [leaf.dtype for leaf in other] == [leaf.dtype for leaf in state]
         np.testing.assert_allclose(other.planes, wall, atol=tolerance)
-        _, alpha = STEP(other, np.full((HEIGHT, WIDTH), 0.7, np.float32), wall)
-        assert np.abs(alpha - 0.9).max() < 0.05
-    _, alpha = STEP(empty_state(HEIGHT, WIDTH), np.full((HEIGHT, WIDTH), 0.7, np.float32), wall)
-    assert np.abs(alpha - 0.7).max() < 0.01
+        _, alpha = STEP(other, np.full((HEIGHT, WIDTH), 0.82, np.float32), wall)
+        assert np.abs(alpha - 0.98).max() < 0.05
+    _, alpha = STEP(empty_state(HEIGHT, WIDTH), np.full((HEIGHT, WIDTH), 0.82, np.float32), wall)
+    assert np.abs(alpha - 0.82).max() < 0.01
