@@ -175,8 +175,10 @@ def measure(
     worst = sorted(zip(scores, pairs, strict=True), key=lambda scored: scored[0].iou)
     changed = _some(pairs, extent.changed)
     robustness = {
-        change: _changed_iou(alone, changed, CHANGES[change])
-        for change in track(list(CHANGES), f"{name}: bad cameras", console=console)
+        change: _changed_iou(alone, changed, make)
+        for change, make in track(
+            [("unchanged", np.array), *CHANGES.items()], f"{name}: bad cameras", console=console
+        )
     }
     played = []
     for clip in track(clips, f"{name}: clips", console=console):

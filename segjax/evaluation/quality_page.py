@@ -82,8 +82,8 @@ def draw_page(report: Figures, pictures: Mapping[str, Sequence[tuple[str, np.nda
         ),
         _section(
             "Bad cameras",
-            "Mean IoU of the pictures as a bad camera would give them.",
-            _table(models, _rows(models, "robustness", "↑", "mean_iou")),
+            "Mean IoU of some of the pictures as they are and as a bad camera would give them.",
+            _table(models, _rows(models, "robustness", "↑")),
         ),
         _section(
             "Speed by stage",
@@ -200,7 +200,7 @@ def _table(models: Figures, rows: Iterable[Row]) -> str:
         if not known:
             continue
         order = {"↑": lambda x: -x, "↓": lambda x: x}.get(arrow, abs)
-        best = min(known, key=order) if len(models) > 1 else None
+        best = min(known, key=order) if len(known) > 1 else None
         cells = "".join(
             "<td>–</td>"
             if x is None
@@ -209,7 +209,9 @@ def _table(models: Figures, rows: Iterable[Row]) -> str:
             else f"<td>{write(x)}</td>"
             for x in figures
         )
-        lines.append(f'<tr><th scope="row">{escape(name)} {arrow}</th>{cells}</tr>')
+        lines.append(
+            f'<tr><th scope="row">{escape(name)}\N{NO-BREAK SPACE}{arrow}</th>{cells}</tr>'
+        )
     if not lines:
         return "<p>Nothing was measured here.</p>"
     return (

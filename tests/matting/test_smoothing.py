@@ -156,7 +156,7 @@ def test_however_small_somebody_is_they_are_there(radius):
     small = doubted(disc(HEIGHT, WIDTH, 80, radius), rng)
     # Beside them, as much again of doubt.
     small = np.maximum(small, 0.4 * disc(HEIGHT, WIDTH, 30, 1.4 * radius))
-    assert presence(small) == 1
+    assert presence(jnp.asarray(small)) == 1
     out, state = run([small], [picture(small, rng)])
     np.testing.assert_array_equal(out[0], state.alpha)
 
