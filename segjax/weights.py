@@ -86,7 +86,7 @@ def load(name: str | Path, *, trainable: bool = False) -> Released:
     licence = info.get("licence")
     if str(name) in names() and licence and str(name) not in _named:
         _named.add(str(name))
-        print(f"weights {name!r}: {licence}", file=sys.stderr)
+        print(f"weights {name!r}: {licence}; see {path.with_name('LICENSE')}", file=sys.stderr)
     return Released(str(name), model, config, info)
 
 
