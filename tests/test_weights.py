@@ -120,7 +120,8 @@ def test_the_licence_of_installed_weights_is_named_once(
     for _ in range(2):
         assert weights.load("tiny").name == "tiny"
     said = capsys.readouterr()
-    assert said.err == "weights 'tiny': for looking at only\n" and not said.out
+    where = tmp_path / "assets" / "tiny" / "LICENSE"
+    assert said.err == f"weights 'tiny': for looking at only; see {where}\n" and not said.out
     weights.load(path)
     assert not capsys.readouterr().err
 
