@@ -98,6 +98,9 @@ def run(test: Any, shared: Any) -> None:
 class Nobody(RedIsPerson):
     """Finds nobody in any picture."""
 
+    qualities = ("full",)
+    quality = 0
+
     def __call__(self, pixels: np.ndarray, background: np.ndarray | None, index: int) -> Composite:
         return super().__call__(np.zeros_like(pixels), background, index)
 
