@@ -16,7 +16,7 @@ import numpy as np
 
 from segjax.cli.serve import Options, device_name
 from segjax.errors import SegjaxError
-from segjax.live.backgrounds import Background, Blur, Picture
+from segjax.live.backgrounds import BLURS, Background, Picture
 from segjax.live.loop import Loop, say
 from segjax.web import certificates, peer, server, studio
 from segjax.web.pictures import Pictures, backgrounds_in, scenes
@@ -60,7 +60,13 @@ def serve_page(options: Options) -> None:
     mattings(options.model, "blur")
     models = dict.fromkeys([options.model, *weights.names()])
     shared = studio.Studio(
-        mattings, list(models), own | scenes(), device=device_name(), place=platform.node(), say=say
+        mattings,
+        list(models),
+        own | scenes(),
+        device=device_name(),
+        place=platform.node(),
+        settings=Settings(softness=options.edge_softness),
+        say=say,
     )
     webrtc_s = peer.TRY_S if peer.available() and not place.address.loopback else 0.0
 
@@ -83,32 +89,36 @@ def remote_control(
     sink: PageSink,
     loop: Loop,
     background: Background,
+    matting: Any,
     make: Callable[[Background], Any],
     device: str,
 ) -> None:
     """Has the page show what a run gives its sink, and change the run.
 
     Args:
-      background: what the run begins with, as `--background` names it.
+      background: what the run begins with, as `--background` names it, composed by `matting`.
       make: the step for a background of another kind.
 
     Raises:
       SegjaxError: an option, the port or the certificate are not usable.
     """
     own = backgrounds_in(options.backgrounds) if options.backgrounds else {}
-    settings = Settings(strength=background.strength)
-    if background.kind == "color":
-        settings = replace(settings, effect="color", color=f"#{bytes(background.color).hex()}")
-    elif background.kind == "picture":
-        settings = replace(settings, effect="picture", picture="given-0")
+    if background.kind == "picture":
         own = {options.background: lambda: background} | own
     place = Place(options)
+
+    def step(effect: studio.Effect) -> Any:
+        if effect == background.kind and not background.layered:
+            return matting
+        return make(BLURS[effect]() if effect in BLURS else Picture(BLANK))
+
     remote = Remote(
         loop,
         sink,
         Pictures(own | scenes()),
-        settings,
-        functools.cache(lambda effect: make(Blur() if effect == "blur" else Picture(BLANK))),
+        begun_with(background, options.edge_softness),
+        matting,
+        functools.cache(step),
         name=options.source,
         device=device,
         place=platform.node(),
@@ -123,6 +133,16 @@ def remote_control(
             yield
 
     sink.serving = serving()
+
+
+def begun_with(background: Background, softness: float) -> Settings:
+    """What a run composes at first, as a page shows it; a picture of its own is the first there."""
+    settings = Settings(strength=background.strength, softness=softness)
+    if background.kind == "color":
+        return replace(settings, effect="color", color=f"#{bytes(background.color).hex()}")
+    if background.kind == "picture":
+        return replace(settings, effect="picture", picture="given-0")
+    return replace(settings, effect=background.kind)
 
 
 class Place:
@@ -175,7 +195,7 @@ class Mattings:
         self._made: dict[tuple[str, str], Matting] = {}
         self._lock = threading.Lock()
 
-    def __call__(self, model: str, effect: str) -> "Matting":
+    def __call__(self, model: str, effect: studio.Effect) -> "Matting":
         """One for a new stream.
 
         Raises:
@@ -188,7 +208,6 @@ class Mattings:
             if model not in self._weights:
                 self._weights[model] = weights.load(model)
             if (model, effect) not in self._made:
-                kind = "blur" if effect == "blur" else "picture"
-                made = Matting(self._weights[model], Effect(kind), smoothing=self._smoothing)
+                made = Matting(self._weights[model], Effect(effect), smoothing=self._smoothing)
                 self._made[model, effect] = made
             return self._made[model, effect].another()

@@ -153,6 +153,7 @@ def main(options: Options) -> None:
         lines = [f"{index}  {name}" for index, name in list_cameras().items()]
         print("\n".join(lines) or "no camera found")
         return
+    check_softness(options.edge_softness)
     if options.source == "browser":
         from segjax.cli.page import serve_page
 
@@ -172,7 +173,6 @@ def main(options: Options) -> None:
             f"got --cpu-share {options.cpu_share:g}; it is a share of all processors, above 0 and "
             "up to 1; give 0.5 for one half"
         )
-    check_softness(options.edge_softness)
     if options.person not in PERSONS:  # settings may hold any text
         raise SegjaxError(
             f"got --person {options.person}; known are {', '.join(PERSONS)}; give one of these"
@@ -231,7 +231,7 @@ def main(options: Options) -> None:
     if page:
         from segjax.cli.page import remote_control
 
-        remote_control(options, page, loop, background, make, device)
+        remote_control(options, page, loop, background, matting, make, device)
     report = loop.run()
 
     print(report.summary())

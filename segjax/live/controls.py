@@ -78,6 +78,15 @@ class Seen:
     def strength(self, strength: float) -> None:
         self._matting.strength = strength
 
+    @property
+    def softness(self) -> float:
+        """Of the edges."""
+        return self._matting.softness
+
+    @softness.setter
+    def softness(self, softness: float) -> None:
+        self._matting.softness = softness
+
     def __call__(self, pixels: np.ndarray, background: np.ndarray | None, index: int) -> Composite:
         composite = self._matting(pixels, background, index)
         self._views.keep(index, pixels, composite.alpha)

@@ -13,7 +13,7 @@ import numpy as np
 
 from segjax.live.clock import Clock
 from segjax.live.frames import Frame, Kind, Output
-from segjax.live.guard import Composite, Fault, Look
+from segjax.live.guard import REMEDY, Composite, Fault, Look
 from segjax.live.states import Event, Machine, State
 
 HOLD_S = 0.5
@@ -82,11 +82,13 @@ class Gate:
         rate: float,
         clock: Clock,
         say: Callable[[str], None],
+        remedy: str = REMEDY,
     ) -> None:
         self.covered_because: Counter[str] = Counter()
         self.made: Counter[Kind] = Counter()
         self._live = live
         self._clock = clock
+        self._remedy = remedy
         self._silent_s = min(max(TICK_S, 2.5 / rate), COVER_AFTER_S - TICK_S / 2)
         self._machine = Machine(clock, say, tell=live)
         self._lock = threading.RLock()
@@ -176,12 +178,8 @@ class Gate:
             if self._is_over(taken):
                 return None
             if self._is_late(taken):
-                fault = Fault(
-                    "late",
-                    f"the model takes longer than {HOLD_S:g} s for a frame; close other programs, "
-                    "or ask the camera for a smaller picture with --camera-size 640x360",
-                )
-                return self.refused(taken, fault)
+                why = f"the model takes longer than {HOLD_S:g} s for a frame; {self._remedy}"
+                return self.refused(taken, Fault("late", why))
             self._machine.happen(Event.SHOWN)
             output = self._make(taken.frame, composite.image, "composed")
             self._last = output if self._live else None

@@ -12,6 +12,9 @@ from segjax.live.clock import Clock
 from segjax.live.frames import Frame
 from segjax.live.watch import is_picture
 
+REMEDY = "close other programs, or ask the camera for a smaller picture with --camera-size 640x360"
+"""Against a machine that has too little of what the step needs."""
+
 JUMP = 0.4
 """A person does not come to cover, or uncover, so much of the picture between two frames."""
 
@@ -121,12 +124,14 @@ class Guard:
         others: bool = False,
         say: Callable[[str], None] = print,
         clock: Clock | None = None,
+        remedy: str = REMEDY,
     ) -> None:
         self.sizes: dict[tuple[int, int], tuple[int, int]] = {}
         """(height, width) of the frames that the step was prepared for, and of their masks."""
         self._live = live
         self._others = others
         self._say = say
+        self._remedy = remedy
         self._clock = clock or Clock()
         self._matting = look.matting
         self._size: tuple[int, int] | None = None
@@ -208,7 +213,7 @@ class Guard:
             raise
         except Exception as error:
             self._reset()
-            raise _as_fault(error) from error
+            raise _as_fault(error, self._remedy) from error
 
     def check_frame(self, frame: Frame) -> None:
         """A camera may change its format while it runs."""
@@ -288,12 +293,10 @@ class Guard:
         self.prepare_others(matting, height, width)
 
 
-def _as_fault(error: Exception) -> Fault:
+def _as_fault(error: Exception, remedy: str) -> Fault:
     words = str(error).split("\n")[0]
     if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in words:
         return Fault(
-            "out of memory",
-            "the machine has too little free memory for the model; close other programs, or ask "
-            "the camera for a smaller picture with --camera-size 640x360",
+            "out of memory", f"the machine has too little free memory for the model; {remedy}"
         )
     return Fault("exception", f"the model failed with {type(error).__name__}: {words}")

@@ -10,19 +10,24 @@ from typing import Any, Self
 
 from aiohttp import web
 
+from segjax.live.backgrounds import BLURS
 from segjax.live.frames import Frame, Output, Sink
 from segjax.live.loop import Loop
+from segjax.live.states import State
 from segjax.web.pictures import Pictures, encode
 from segjax.web.session import Session
 from segjax.web.settings import Settings, make_background
 from segjax.web.stream import ANSWER, STATES
-from segjax.web.studio import Effect, Matting
+from segjax.web.studio import Effect, Matting, step_for
 from segjax.web.worker import Worker
 
 IN_FLIGHT = 2
 """Pictures on their way to a page that has not said yet that it shows them."""
 
 STATUS_EVERY_S = 1.0
+
+CLOSED = (State.PAUSED, State.RECONNECTING)
+"""In which only covers leave."""
 
 
 class PageSink(Sink):
@@ -81,8 +86,8 @@ class Remote:
 
     Args:
       name: of the source, for people.
-      settings: what the run began with.
-      matting: effect → the step for it, which may take long.
+      settings: what the run began with, and `matting` the step.
+      make_matting: effect → the step for it, which may take long.
     """
 
     models = ()
@@ -94,7 +99,8 @@ class Remote:
         sink: PageSink,
         pictures: Pictures,
         settings: Settings,
-        matting: Callable[[Effect], Matting],
+        matting: Matting,
+        make_matting: Callable[[Effect], Matting],
         *,
         name: str,
         device: str,
@@ -107,6 +113,8 @@ class Remote:
         self.settings = settings
         self.name, self.device, self.place = name, device, place
         self._matting = matting
+        """In use."""
+        self._make_matting = make_matting
         self._say = say
         self._given = self._wanted
         self._worker = Worker("change")
@@ -120,13 +128,13 @@ class Remote:
         before, self.settings = self.settings, self.settings.changed(values)
         if self.settings.paused != before.paused:
             (self.loop.pause if self.settings.paused else self.loop.resume)()
+        self._matting.softness = self.settings.softness
         self._worker.submit(self._follow)
 
     @property
     def _wanted(self) -> tuple[str, str, float]:
         chosen = self.settings
-        choice = {"picture": chosen.picture, "color": chosen.color}.get(chosen.effect, "")
-        return chosen.effect, choice, chosen.strength if chosen.effect == "blur" else 0.0
+        return *chosen.behind, chosen.strength if chosen.effect in BLURS else 0.0
 
     def _follow(self) -> None:
         wanted = effect, choice, strength = self._wanted
@@ -135,10 +143,13 @@ class Remote:
         self._given = wanted
         try:
             background = make_background(effect, choice, self.pictures)
-            matting = self._matting("blur" if effect == "blur" else "picture")
-            if effect == "blur":
+            matting = self._make_matting(step_for(effect))
+            if effect in BLURS:
                 matting.strength = strength
+            matting.softness = self.settings.softness
             self.loop.switch(background, matting)
+            self._matting = matting
+            matting.softness = self.settings.softness  # which may have changed while it prepared
         except Exception as error:  # a file that is gone; the run goes on as it was
             self._say(f"the background stays: {error}")
 
@@ -186,9 +197,12 @@ class Preview(Session):
                     continue
                 last = output
                 jpeg = await asyncio.to_thread(sink.jpeg, output)
+                state = self._remote.loop.status().state
+                if output.kind != "covered" and state in CLOSED:
+                    continue  # it was made before, and a cover follows
                 self._sent += 1
-                state = STATES.index(self._remote.loop.status().state)
-                await self._socket.send_bytes(ANSWER.pack(self._sent, 0.0, state, 0.0) + jpeg)
+                head = ANSWER.pack(self._sent, 0.0, STATES.index(state), 0.0)
+                await self._socket.send_bytes(head + jpeg)
 
     async def _report(self) -> None:
         while True:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import functools
 import signal
 import socket
@@ -87,6 +88,7 @@ class Server:
                 "pictures": shared.pictures.names(),
                 "device": shared.device,
                 "place": shared.place,
+                "settings": dataclasses.asdict(shared.settings),
                 "run": shared.name if isinstance(shared, Remote) else "",
             }
         )

@@ -8,27 +8,34 @@ from typing import Any
 import numpy as np
 
 from segjax.errors import SegjaxError
-from segjax.live.backgrounds import Background, Blur, Picture
+from segjax.live.backgrounds import BLURS, Background, Picture
 from segjax.web.pictures import Pictures, chequerboard
 
-EFFECTS = ("blur", "picture", "color", "transparent")
+EFFECTS = (*BLURS, "picture", "color", "transparent")
 
 
 @dataclass(frozen=True)
 class Settings:
     """What a person chose.
 
-    effect: blur of `strength` in (0, 1], the picture with the id `picture`, a `color` as #rrggbb,
-      or transparent, which is shown as a chequerboard.
+    effect: blur or bokeh of `strength` in (0, 1], the picture with the id `picture`, a `color` as
+      #rrggbb, or transparent, which is shown as a chequerboard.
+    softness: of the person's edges, in [0, 1], with every effect.
     model: a name, or "" for the usual one.
     """
 
     effect: str = "blur"
     strength: float = 0.5
+    softness: float = 0.5
     picture: str = ""
     color: str = "#00b140"
     model: str = ""
     paused: bool = False
+
+    @property
+    def behind(self) -> tuple[str, str]:
+        """The effect, with its picture's id or its colour."""
+        return self.effect, {"picture": self.picture, "color": self.color}.get(self.effect, "")
 
     def changed(self, values: object) -> "Settings":
         """These with some of them replaced by what a page sent.
@@ -47,6 +54,8 @@ class Settings:
             raise SegjaxError(f"got effect {_short(new.effect)}; known are {', '.join(EFFECTS)}")
         if not 0 < new.strength <= 1:
             raise SegjaxError(f"got strength {new.strength}; it is above 0 and at most 1")
+        if not 0 <= new.softness <= 1:
+            raise SegjaxError(f"got softness {new.softness}; it is at least 0 and at most 1")
         if not re.fullmatch("#[0-9a-fA-F]{6}", new.color):
             raise SegjaxError(f"got color {_short(new.color)}; it is # and six hexadecimal digits")
         return new
@@ -58,8 +67,8 @@ def make_background(effect: str, choice: str, pictures: Pictures) -> Background:
     Raises:
       SegjaxError: that picture is no longer there.
     """
-    if effect == "blur":
-        return Blur()
+    if effect in BLURS:
+        return BLURS[effect]()
     if effect == "picture":
         return pictures.background(choice)
     if effect == "color":

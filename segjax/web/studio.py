@@ -11,6 +11,7 @@ import numpy as np
 from segjax.errors import SegjaxError
 from segjax.live import guard
 from segjax.web.pictures import Make, Pictures
+from segjax.web.settings import Settings
 from segjax.web.sizes import SIDES
 from segjax.web.worker import Worker
 
@@ -22,20 +23,23 @@ MOST_VIEWERS = 8
 MOST_SIZES = 12
 """Sizes of frames that the step is compiled for: cameras have few shapes, and each costs memory."""
 
-Effect = Literal["blur", "picture"]
+Effect = Literal["blur", "bokeh", "picture"]
+"""All that a viewer can choose is one of these to the step: a colour is a picture of it."""
 
-EFFECTS: tuple[Effect, ...] = ("blur", "picture")
-"""All that a viewer can choose is one of the two: a colour is a picture of it."""
+USUAL: tuple[Effect, ...] = ("blur", "picture")
+"""Made ready before anybody chooses them; bokeh, once somebody has."""
 
 
 class Matting(guard.Matting, Protocol):
-    """The step; `strength` of its blur may be changed between frames."""
+    """The step; `strength` of its blur or bokeh and `softness` of its edges may be changed between
+    frames."""
 
     strength: float
+    softness: float
 
 
 MakeMatting = Callable[[str, Effect], Matting]
-"""(model, "blur" or "picture") → one for a new stream; streams share what was compiled."""
+"""(model, effect) → one for a new stream; streams share what was compiled."""
 
 
 class Studio:
@@ -47,6 +51,7 @@ class Studio:
       backgrounds: name → what makes it.
       device: what computes, for people.
       place: the machine's name, for people.
+      settings: what viewers begin with.
     """
 
     def __init__(
@@ -57,18 +62,20 @@ class Studio:
         *,
         device: str,
         place: str,
+        settings: Settings | None = None,
         say: Callable[[str], None] = print,
     ) -> None:
         self.models = tuple(models)
         self.pictures = Pictures(backgrounds)
         self.device = device
         self.place = place
+        self.settings = settings or Settings()
         self.say = say
         self.capacity = 1
         """Viewers at once; measured when the step is ready."""
         self._make_matting = make_matting
         self._ready: set[tuple[str, str, int, int]] = set()
-        self._asked: set[tuple[str, int, int]] = set()
+        self._asked: set[tuple[str, str, int, int]] = set()
         self._lock = threading.Lock()
         self._worker = Worker("prepare")
         """Compiles, one after another, while frames go on."""
@@ -118,21 +125,23 @@ class Studio:
         self.matting(model, effect).prepare(height, width)
         self._ready.add((model, effect, height, width))
 
-    def warm(self, model: str, height: int, width: int) -> None:
-        """Has the step compiled for a shape of picture, small sizes first, one after another."""
+    def warm(self, model: str, effect: Effect, height: int, width: int) -> None:
+        """Has the step compiled for a shape of picture, small sizes first, one after another: for
+        the effect and the usual ones."""
         for rows, columns in sizes_like(height, width):
-            with self._lock:
-                if (model, rows, columns) in self._asked:
-                    continue
-                self._asked.add((model, rows, columns))
-            for effect in EFFECTS:
-                self.in_turn(self._try_to_prepare, model, effect, rows, columns, urgent=False)
+            for one in (*USUAL, effect):
+                with self._lock:
+                    if (model, one, rows, columns) in self._asked:
+                        continue
+                    self._asked.add((model, one, rows, columns))
+                self.in_turn(self._try_to_prepare, model, one, rows, columns, urgent=False)
 
-    def largest(self, model: str, height: int, width: int) -> int:
-        """How many of the sizes of this shape, from the smallest on, need no compilation."""
+    def largest(self, model: str, effect: Effect, height: int, width: int) -> int:
+        """How many of the sizes of this shape, from the smallest on, need no compilation for the
+        effect and the usual ones."""
         count = 0
         for rows, columns in sizes_like(height, width):
-            if not all(self.is_ready(model, effect, rows, columns) for effect in EFFECTS):
+            if not all(self.is_ready(model, one, rows, columns) for one in (*USUAL, effect)):
                 break
             count += 1
         return count
@@ -140,10 +149,10 @@ class Studio:
     def get_ready(self, height: int, width: int) -> None:
         """Has the usual model made ready for a shape of picture, before a viewer comes."""
         model, smallest = self.models[0], sizes_like(height, width)[0]
-        for effect in EFFECTS:
+        for effect in USUAL:
             self.in_turn(self._try_to_prepare, model, effect, *smallest)
         self.in_turn(self._measure, *smallest)
-        self.warm(model, height, width)
+        self.warm(model, "blur", height, width)
 
     def _measure(self, height: int, width: int) -> None:
         """Learns how many viewers the machine carries: those that the step leaves time for."""
@@ -165,6 +174,11 @@ class Studio:
             self.prepare(model, effect, height, width)
         except Exception as error:  # covered, with this very reason, when a frame of it comes
             self.say(f"{model} is not ready for {width}x{height}: {error}")
+
+
+def step_for(effect: str) -> Effect:
+    """What a chosen effect is to the step."""
+    return effect if effect in ("blur", "bokeh") else "picture"
 
 
 def carried(step_s: float) -> int:

@@ -19,7 +19,10 @@ from segjax.live.states import State
 from segjax.live.watch import Watch
 from segjax.web.settings import Settings, make_background
 from segjax.web.sizes import SIDES
-from segjax.web.studio import RATE, Effect, Matting, Studio
+from segjax.web.studio import RATE, Effect, Matting, Studio, step_for
+
+REMEDY = "close other programs"
+"""A page has no option for the camera's size."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ class Viewer:
     """
 
     def __init__(self, studio: Studio) -> None:
-        self.settings = Settings()
+        self.settings = studio.settings
         self._studio = studio
         self._mattings: dict[tuple[str, Effect], Matting] = {}
         look = Look(Blur(), self._matting(studio.models[0], "blur"))
@@ -76,9 +79,14 @@ class Viewer:
         self._coming: tuple[Wish, Future[Background]] | None = None
         self._failed: Wish | None = None
         self._why_not = ""
-        self._guard = Guard(look, live=True, say=self._say)
+        self._guard = Guard(look, live=True, say=self._say, remedy=REMEDY)
         self._gate = Gate(
-            self._scene(look, 0.0, (16, 16)), live=True, rate=RATE, clock=Clock(), say=self._say
+            self._scene(look, 0.0, (16, 16)),
+            live=True,
+            rate=RATE,
+            clock=Clock(),
+            say=self._say,
+            remedy=REMEDY,
         )
         self._gate.begin()
         self._watch = Watch()
@@ -118,8 +126,8 @@ class Viewer:
                 raise useless
             if not (ready and self._has):
                 raise Fault("choice" if self._why_not else "preparing", self._why_not)
-            if look.background.kind == "blur":
-                self._matting(self._has.model, "blur").strength = settings.strength
+            matting = self._matting(self._has.model, self._has.effect)
+            matting.strength, matting.softness = settings.strength, settings.softness
             composite = self._guard(frame, scene.picture, look)
             output = self._gate.composed(taken, composite)
             problem = Problem("choice", self._why_not) if self._why_not else Problem()
@@ -133,7 +141,7 @@ class Viewer:
         scene = self._scene(self._plain, 0.0, (height, width))
         frame = Frame(scene.cover, number, self._time_s(), time.perf_counter())
         taken = Taken(frame, scene, *self._gate.arrived(scene, number, None))
-        fault = Fault("late", "the model takes too long for a picture; close other programs")
+        fault = Fault("late", f"the model takes too long for a picture; {REMEDY}")
         return self._answer(self._gate.refused(taken, fault), _told(fault))
 
     def tick(self) -> Answer:
@@ -157,17 +165,14 @@ class Viewer:
     def ready_sizes(self) -> int:
         """How many of the sizes that a page may send, small to large, need no compilation."""
         has = self._has
-        return self._studio.largest(has.model, *has.size) if has else 1
+        return self._studio.largest(has.model, has.effect, *has.size) if has else 1
 
     def _time_s(self) -> float:
         return time.perf_counter() - self._began_s
 
     def _wish(self, settings: Settings, size: tuple[int, int]) -> Wish:
         model = settings.model or self._studio.models[0]
-        if settings.effect == "blur":
-            return Wish(model, "blur", ("blur", ""), size)
-        choice = {"picture": settings.picture, "color": settings.color}.get(settings.effect, "")
-        return Wish(model, "picture", (settings.effect, choice), size)
+        return Wish(model, step_for(settings.effect), settings.behind, size)
 
     def _keep_up(self, wish: Wish) -> None:
         """Sees to it that frames get the look that is wished for."""
@@ -185,14 +190,23 @@ class Viewer:
                 self._why_not = f"the model failed with {type(error).__name__}: {words}"
         if wish in (self._has, self._failed) or self._coming:
             return
-        has = self._has
-        another_size = has and dataclasses.replace(has, size=wish.size) == wish
-        if another_size and self._studio.is_ready(wish.model, wish.effect, *wish.size):
-            self._set(wish, self._look.background)  # at once: no frame is covered
+        background = self._at_hand(wish)
+        if background:
+            self._set(wish, background)  # at once: no frame is covered
             return
         self._coming = wish, self._studio.in_turn(self._make_ready, wish)
         if max(wish.size) in SIDES:
-            self._studio.warm(wish.model, *wish.size)
+            self._studio.warm(wish.model, wish.effect, *wish.size)
+
+    def _at_hand(self, wish: Wish) -> Background | None:
+        """What is wished for, if nothing of it takes long."""
+        if not self._studio.is_ready(wish.model, wish.effect, *wish.size):
+            return None
+        if self._has and dataclasses.replace(self._has, size=wish.size) == wish:
+            return self._look.background
+        if wish.effect == "picture":  # which may be to be drawn or decoded
+            return None
+        return make_background(*wish.behind, self._studio.pictures)
 
     def _make_ready(self, wish: Wish) -> Background:
         """Does what takes long, in a thread that frames do not wait for."""

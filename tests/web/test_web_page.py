@@ -28,6 +28,7 @@ from segjax.web import peer, server
 from segjax.web.preview import Remote
 from segjax.web.security import Address
 from segjax.web.server import Server, listen
+from segjax.web.settings import Settings
 from segjax.web.studio import Studio
 from segjax.web.viewer import Viewer
 
@@ -185,6 +186,7 @@ DROP = """(data) => {
 
 
 def test_the_room_goes_out_and_does_not_come_back(open_page: Callable, site: Site) -> None:
+    site.studio.settings = Settings(softness=0.4)
     page = open_page()
     assert page.url == site.url  # the key is off the bar
     assert page.evaluate("sessionStorage.token") == TOKEN
@@ -193,7 +195,10 @@ def test_the_room_goes_out_and_does_not_come_back(open_page: Callable, site: Sit
     start(page)
     assert within(pixels(page, "#original"), ROOM) > 0.5  # the browser's own picture
     for what, act, color in (
-        ("blur", None, (128, 128, 128)),
+        ("blur", None, (128, 102, 128)),
+        ("bokeh", lambda: choose(page, "Bokeh"), (128, 102, 40)),
+        ("strong", lambda: page.fill("#strength", "0.8"), (204, 102, 40)),
+        ("soft", lambda: page.fill("#softness", "0.9"), (204, 230, 40)),
         ("colour", lambda: choose(page, "Colour"), (0, 0xB1, 0x40)),
         ("picture", lambda: choose(page, "Picture"), (150, 70, 40)),
         ("dropped", lambda: page.evaluate(DROP, beach()), (230, 220, 130)),
@@ -205,6 +210,7 @@ def test_the_room_goes_out_and_does_not_come_back(open_page: Callable, site: Sit
         assert shown.shape == (*CAMERA, 3)
         assert within(shown, ROOM) < 0.001, what
         assert within(shown, PERSON) > 0.15, what
+    assert page.input_value("#softness") == "0.9"  # kept by every effect
     assert page.locator("#gallery label").all_inner_texts() == ["brick", "beach house"]
     page.click("#pause")
     wait_for_state(page, "paused")
@@ -212,7 +218,9 @@ def test_the_room_goes_out_and_does_not_come_back(open_page: Callable, site: Sit
     assert within(pixels(page), PERSON) == within(pixels(page), ROOM) == 0
     page.click("#pause")
     wait_for_state(page, "live")
-    page.reload()  # the key is still there
+    page.reload()  # the key is still there, and what the server begins with
+    page.wait_for_selector("#gallery label", state="attached")
+    assert page.input_value("#softness") == "0.4"
     start(page)
 
 
@@ -366,6 +374,10 @@ def test_a_run_is_shown_and_changed_and_no_camera_is_asked_for(open_page: Callab
             assert page.locator("#original").is_hidden() and page.locator("#camera").is_hidden()
             shown = wait_for_color(page, (128, 128, 128))
             assert within(shown, ROOM) < 0.001 and within(shown, PERSON) > 0.1
+            page.fill("#softness", "0.9")
+            wait_for_color(page, (128, 230, 128))
+            choose(page, "Bokeh")
+            wait_for_color(page, (128, 230, 40))
             choose(page, "Colour")
             wait_for_color(page, (0, 0xB1, 0x40))
             page.evaluate(DROP, beach())
@@ -376,6 +388,7 @@ def test_a_run_is_shown_and_changed_and_no_camera_is_asked_for(open_page: Callab
             other.click("#start")
             wait_for_state(other, "paused")
             assert other.is_checked("[name=effect][value=picture]")
+            assert other.input_value("#softness") == "0.9"
             other.click("#pause")
             wait_for_state(page, "live")
             page.click("#stop")
@@ -511,9 +524,14 @@ def test_the_whole_way_by_keyboard(open_page: Callable) -> None:
     assert page.evaluate("document.activeElement.id") == "stop"
     tab_to("[name=effect]")
     page.keyboard.press("ArrowRight")
+    wait_for_color(page, (128, 128, 40))
+    page.keyboard.press("ArrowRight")
     wait_for_color(page, (150, 70, 40))  # the first picture
     tab_to("[name=picture]")
     tab_to("#add")
+    tab_to("#softness")
+    page.keyboard.press("End")
+    assert page.input_value("#softness") == "1"
     tab_to("#mirror")
     page.keyboard.press("Space")
     assert page.is_checked("#mirror")
@@ -542,7 +560,7 @@ def test_axe_finds_nothing_serious(open_page: Callable, needs: Callable, scheme:
 
     check("welcome")
     start(page)
-    for effect in ("Blur", "Picture", "Colour", "Transparent"):
+    for effect in ("Blur", "Bokeh", "Picture", "Colour", "Transparent"):
         choose(page, effect)
         check(effect)
     page.click("#pause")

@@ -20,9 +20,12 @@ from web_fakes import (
 )  # fmt: skip
 
 from segjax.cli import serve
+from segjax.cli.page import begun_with
 from segjax.errors import SegjaxError
+from segjax.live.backgrounds import parse_background
 from segjax.live.frames import Output
 from segjax.web.preview import IN_FLIGHT, PageSink
+from segjax.web.settings import Settings
 
 
 def output(index: int, level: int = 0) -> Output:
@@ -60,6 +63,12 @@ def test_a_page_sees_what_leaves_and_changes_the_run() -> None:
         assert hello["settings"]["effect"] == "blur" and not hello["webrtc_s"]
         await socket.send_json({"shown": 1_000_000})  # and so the server waits for no more of these
         await until(socket, (128, 128, 128))
+        await socket.send_json({"settings": {"softness": 0.9}})  # by the run's own step
+        await until(socket, (128, 230, 128))
+        await socket.send_json({"settings": {"effect": "bokeh", "strength": 0.8}})
+        await until(socket, (204, 230, 40))
+        await socket.send_json({"settings": {"softness": 0.2}})
+        await until(socket, (204, 51, 40))
         await socket.send_json({"settings": {"effect": "color", "color": "#c0a020"}})
         await until(socket, (0xC0, 0xA0, 0x20))
         assert (await told(socket, "run"))["line"] == "live"
@@ -70,6 +79,7 @@ def test_a_page_sees_what_leaves_and_changes_the_run() -> None:
         other = await opened(client)  # another page finds what the first chose
         settings = (await other.receive_json())["hello"]["settings"]
         assert settings["paused"] and settings["color"] == "#c0a020"
+        assert settings["softness"] == 0.2
 
     with remote_run() as remote:
         run(test, remote)
@@ -111,7 +121,12 @@ def test_serve_opens_the_page_of_its_run(
     monkeypatch.setattr(serve, "load_matting", lambda options, background: Nobody())
     monkeypatch.setattr(serve, "device_name", lambda: "abacus")
     options = serve.Options(
-        source="sample", background="#c0a020", sinks=("page", "null"), port=0, max_frames=150
+        source="sample",
+        background="#c0a020",
+        sinks=("page", "null"),
+        port=0,
+        max_frames=150,
+        governor=False,
     )
     running = threading.Thread(target=serve.main, args=(options,))
     running.start()
@@ -139,6 +154,19 @@ def test_serve_opens_the_page_of_its_run(
     asyncio.run(look())
     running.join(30)
     assert not running.is_alive()  # the run ended, and the page with it
+
+
+@pytest.mark.parametrize(
+    ("background", "settings"),
+    [
+        ("blur:0.3", Settings("blur", 0.3, 0.7)),
+        ("bokeh:0.8", Settings("bokeh", 0.8, 0.7)),
+        ("#c0a020", Settings("color", softness=0.7, color="#c0a020")),
+        ("studio", Settings("picture", softness=0.7, picture="given-0")),
+    ],
+)
+def test_a_page_finds_what_its_run_began_with(background: str, settings: Settings) -> None:
+    assert begun_with(parse_background(background), 0.7) == settings
 
 
 def test_the_page_shows_no_transparency() -> None:

@@ -94,6 +94,7 @@ def test_a_first_time_user_sees_themselves_without_the_room(
     ("arguments", "words"),
     [
         (("--backgrounds", "nowhere"), "got --backgrounds nowhere, which is no folder"),
+        (("--edge-softness", "2"), "got --edge-softness 2; it is a number from 0"),
         (("--host", "0.0.0.0"), "which means every address of this machine"),
         (("--cert", "a.pem"), "got one of --cert and --key; TLS needs both; give the other one"),
     ],

@@ -1,12 +1,16 @@
 """What leaves in place of a viewer's frames is the gate's, and of its three kinds."""
 
+import threading
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from web_fakes import PERSON, ROOM, scene, studio, wait_until
+from web_fakes import PERSON, ROOM, RedIsPerson, scene, studio, wait_until
 
+from segjax.errors import SegjaxError
 from segjax.web import viewer as module
+from segjax.web.settings import Settings
+from segjax.web.sizes import SIDES
 from segjax.web.viewer import Answer, Viewer
 
 SIZE = (90, 160)
@@ -108,3 +112,69 @@ def test_where_no_frame_comes_the_last_is_repeated_and_then_covered(
     now[0] += 2.5
     assert viewer.tick().state == "reconnecting"
     assert viewer(frame(4), 4).output.kind == "composed"
+
+
+def test_what_is_chosen_reaches_the_step_of_every_effect() -> None:
+    steps: list[RedIsPerson] = []
+    viewer = Viewer(studio(settings=Settings(softness=0.4), steps=steps))
+    assert holds(live(viewer).output.pixels, (128, 102, 128))
+    for effect, kind, strength, softness in (
+        ("bokeh", "bokeh", 0.8, 0.0),
+        ("color", "picture", 0.8, 1.0),
+        ("blur", "blur", 0.3, 0.7),
+    ):
+        viewer.change({"effect": effect, "strength": strength, "softness": softness})
+
+        def arrived() -> bool:
+            answer = viewer(frame(0), 0)
+            assert answer.output.kind == "composed"  # as before, until the choice is ready
+            given = [(one.kind, one.strength, one.softness) for one in steps]
+            return not answer.waiting and (kind, strength, softness) in given  # noqa: B023
+
+        wait_until(arrived)
+
+
+def test_bokeh_is_made_ready_by_who_chooses_it() -> None:
+    steps: list[RedIsPerson] = []
+    shared = studio(steps=steps)
+    shared.get_ready(*SIZE)
+    wait_until(lambda: shared.largest("red", "blur", *SIZE) == len(SIDES))
+    assert shared.largest("red", "bokeh", *SIZE) == 0
+    assert {one.kind for one in steps} == {"blur", "picture"}
+    shared.warm("red", "bokeh", *SIZE)
+    wait_until(lambda: shared.largest("red", "bokeh", *SIZE) == len(SIDES))
+    assert sum(len(one.prepared) for one in steps) == 3 * len(SIDES)  # each of them once
+
+
+def test_what_is_ready_waits_for_nothing_that_is_not() -> None:
+    shared, compiled = studio(), threading.Event()
+    viewer = Viewer(shared)
+    live(viewer)
+    shared.prepare("red", "bokeh", *SIZE)
+    shared.in_turn(compiled.wait, 10)
+    viewer.change({"effect": "bokeh"})
+    assert holds(viewer(frame(1), 1).output.pixels, (128, 128, 40))
+    compiled.set()
+
+
+@pytest.mark.parametrize("softness", [-0.1, 1.1, float("nan"), True, "0.5"])
+def test_a_softness_that_is_none_is_refused(softness: object) -> None:
+    with pytest.raises(SegjaxError, match="got softness"):
+        Settings().changed({"softness": softness})
+
+
+def test_who_uses_a_page_is_told_of_no_option() -> None:
+    def fail(index: int) -> None:
+        raise MemoryError
+
+    viewer = Viewer(studio(fail))
+    told: list[str] = []
+
+    def covered() -> bool:
+        problem = viewer(frame(0), 0).problem
+        told.append(problem.why)
+        return problem.kind == "out of memory"
+
+    wait_until(covered)
+    told.append(viewer.late(*SIZE, 1).problem.why)
+    assert all(why.endswith("close other programs") for why in told[-2:])

@@ -22,9 +22,10 @@ from segjax.web.preview import PageSink, Remote
 from segjax.web.security import TOKEN_HEADER, Address
 from segjax.web.server import Server, listen
 from segjax.web.settings import Settings
-from segjax.web.studio import Studio
+from segjax.web.studio import Effect, Studio
 
 PERSON, ROOM = (200, 60, 50), (20, 90, 170)
+ROOM_BLUE = {"blur": 128, "bokeh": 40}
 TOKEN = "0123456789abcdef" * 2
 
 
@@ -36,13 +37,17 @@ class Composite:
 
 
 class RedIsPerson:
-    """Keeps what is redder than green, over the background or over the mean of the room.
+    """Keeps what is redder than green, over the background or over a room of one colour: its red is
+    the strength, its green the softness, and its blue tells "blur" from "bokeh".
 
     `before` is called with each frame's index first: to stall, or to raise.
     """
 
-    def __init__(self, before: Callable[[int], None] = lambda index: None) -> None:
-        self.strength = 0.5
+    def __init__(
+        self, before: Callable[[int], None] = lambda index: None, kind: str = "blur"
+    ) -> None:
+        self.kind = kind
+        self.strength = self.softness = 0.5
         self.prepared: list[tuple[int, int]] = []
         self._before = before
 
@@ -62,7 +67,10 @@ class RedIsPerson:
         alpha = cv2.resize(
             person, self.mask_size(height, width)[::-1], interpolation=cv2.INTER_AREA
         )
-        behind = np.full_like(pixels, 128) if background is None else background
+        behind = background
+        if behind is None:
+            room = round(255 * self.strength), round(255 * self.softness), ROOM_BLUE[self.kind]
+            behind = np.full_like(pixels, room)
         image = np.where(person[..., None] > 0, pixels, behind)
         return Composite(image, alpha, index)
 
@@ -76,14 +84,25 @@ def scene(height: int = 360, width: int = 640, x: float = 0.5) -> np.ndarray:
     return pixels
 
 
-def studio(before: Callable[[int], None] = lambda index: None) -> Studio:
-    """One that carries two viewers."""
+def studio(
+    before: Callable[[int], None] = lambda index: None,
+    settings: Settings | None = None,
+    steps: list[RedIsPerson] | None = None,
+) -> Studio:
+    """One that carries two viewers; `steps` are those that it made."""
+    steps = [] if steps is None else steps
+
+    def make(model: str, effect: Effect) -> RedIsPerson:
+        steps.append(RedIsPerson(before, effect))
+        return steps[-1]
+
     made = Studio(
-        lambda model, effect: RedIsPerson(before),
+        make,
         ["red", "other"],
         {"brick.png": lambda: Picture(np.full((90, 160, 3), (150, 70, 40), np.uint8))},
         device="abacus",
         place="desk",
+        settings=settings,
         say=lambda line: None,
     )
     made.capacity = 2
@@ -106,9 +125,10 @@ class Room(Source):
 def remote_run() -> Iterator[Remote]:
     """A run that goes on, as `segjax serve --sink page` makes it."""
     sink, quiet = PageSink(), lambda line: None
-    loop = Loop(Room(), RedIsPerson(), Blur(), [sink], device="abacus", say=quiet)
+    step = RedIsPerson()
+    loop = Loop(Room(), step, Blur(), [sink], device="abacus", say=quiet)
     remote = Remote(
-        loop, sink, Pictures({}), Settings(), lambda effect: RedIsPerson(),
+        loop, sink, Pictures({}), Settings(), step, lambda effect: RedIsPerson(kind=effect),
         name="camera", device="abacus", place="desk", say=quiet,
     )  # fmt: skip
     running = threading.Thread(target=loop.run)

@@ -68,7 +68,7 @@ let stream = null;
 let opening = false;
 let shownProblem = null;
 let state = "stopped";
-let settings = { effect: "blur", strength: 0.5, paused: false };
+let settings = {}; // what the server says, and what was chosen
 let bitmapUnderWay = false;
 let peer = null;
 let telling = 0;
@@ -262,19 +262,7 @@ function closeCamera() {
 }
 
 function reconnect() {
-  if (!stream) return // The page of a run: what leaves is shown here, and no camera of this device is asked for.
-function control(name, place) {
-  run = name;
-  worker.postMessage({ looks: true });
-  document.body.classList.add("remote");
-  $("start").textContent = "Show the picture";
-  $("stop").textContent = "Hide the picture";
-  $("about").textContent =
-    `This page shows what leaves the segjax program on the computer “${place}”, and changes it. ` +
-    `The pictures of its source (${name}) stay there.`;
-}
-
-load();
+  if (!stream) return load();
   show("reconnecting");
   worker.postMessage({ connect: true });
 }
@@ -306,8 +294,14 @@ function choose(changed) {
   worker.postMessage({ settings: changed });
 }
 
+function showEffect(effect) {
+  for (const panel of controls.querySelectorAll("[data-for]")) {
+    panel.hidden = !panel.dataset.for.split(" ").includes(effect);
+  }
+}
+
 function chooseEffect(effect) {
-  for (const panel of controls.querySelectorAll("[data-for]")) panel.hidden = panel.dataset.for !== effect;
+  showEffect(effect);
   if (effect === "picture") {
     const chosen = controls.querySelector("[name=picture]:checked") ?? controls.querySelector("[name=picture]");
     if (!chosen) return; // as before, until there is a picture
@@ -317,14 +311,15 @@ function chooseEffect(effect) {
   choose({ effect });
 }
 
-// What the run began with, or another page chose.
+// What the server or its run begins with, or another page chose.
 function adopt(chosen) {
   settings = chosen;
   controls.querySelector(`[name=effect][value=${chosen.effect}]`).checked = true;
-  for (const panel of controls.querySelectorAll("[data-for]")) panel.hidden = panel.dataset.for !== chosen.effect;
+  showEffect(chosen.effect);
   const picture = controls.querySelector(`[name=picture][value="${CSS.escape(chosen.picture)}"]`);
   if (picture) picture.checked = true;
   $("strength").value = chosen.strength;
+  $("softness").value = chosen.softness;
   $("color").value = chosen.color;
   $("pause").setAttribute("aria-pressed", chosen.paused);
 }
@@ -335,6 +330,7 @@ controls.addEventListener("change", ({ target }) => {
   if (target.name === "picture") choose({ effect: "picture", picture: target.value });
 });
 $("strength").oninput = () => choose({ strength: Number($("strength").value) });
+$("softness").oninput = () => choose({ softness: Number($("softness").value) });
 $("color").oninput = () => choose({ color: $("color").value });
 $("model").onchange = () => choose({ model: $("model").value });
 $("mirror").onchange = () => $("pictures").classList.toggle("mirrored", $("mirror").checked);
@@ -447,6 +443,7 @@ async function load() {
     $("model").replaceChildren(...choices.models.map((name) => new Option(name)));
     $("gallery").replaceChildren();
     choices.pictures.forEach(addToGallery);
+    adopt({ ...choices.settings, ...settings });
   } catch (error) {
     fail(error.kind ?? "gone");
   }
