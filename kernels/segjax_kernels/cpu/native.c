@@ -502,7 +502,7 @@ static int64_t attribute(const XLA_FFI_CallFrame *frame, const char *name) {
 /* (x [1, h, w, channels], kernel, bias[, add]) -> out [1, out_h, out_w, features]. The caller
  * checks shapes; every number of channels is a multiple of 8. */
 XLA_FFI_Error *segjax_convolution(XLA_FFI_CallFrame *frame) {
-  // By the one type whose name is the same in all of JAX 0.10 to 0.12.
+  /* By the one type whose name is the same in all of JAX 0.10 to 0.12. */
   XLA_FFI_Metadata_Extension *extension = (XLA_FFI_Metadata_Extension *)frame->extension_start;
   if (extension && extension->extension_base.type == XLA_FFI_Extension_Metadata) {
     XLA_FFI_Metadata *metadata = extension->metadata;
