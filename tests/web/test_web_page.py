@@ -33,7 +33,7 @@ from segjax.web.studio import Studio
 from segjax.web.viewer import Viewer
 
 CAMERA = (360, 640)
-LIMIT_MS = 20_000
+LIMIT_MS = 60_000
 
 
 class Site:
