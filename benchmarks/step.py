@@ -194,9 +194,9 @@ def stages(bench: Bench) -> None:
     from segjax.matting.effects import blurred_room
     from segjax.matting.refine import refine
     from segjax.matting.smoothing import empty_state, smooth
-    from segjax.matting.step import mask_size
+    from segjax.matting.step import FAINT, mask_size
     from segjax.models import convolutions_by
-    from segjax_kernels import cpu, preprocess, upsample_blend
+    from segjax_kernels import cpu, fill_holes, preprocess, upsample_blend
 
     height, width = SIZES["720p"]
     size = mask_size(height, width)
@@ -206,7 +206,7 @@ def stages(bench: Bench) -> None:
 
     def network_xla(small: jax.Array, *params: jax.Array) -> jax.Array:
         model = nnx.merge(graph, jax.tree.unflatten(form, params))
-        return jax.nn.sigmoid(model(small[None])[0, ..., 0])
+        return fill_holes(jax.nn.sigmoid(model(small[None])[0, ..., 0]))
 
     def network(small: jax.Array, *params: jax.Array) -> jax.Array:
         with convolutions_by(cpu.convolution):  # where they were built
@@ -220,6 +220,7 @@ def stages(bench: Bench) -> None:
     before = empty_state(*size)
     kept = [(alpha, planes)] * 2  # so small that they are in the cache in the step as well
 
+    blend = functools.partial(upsample_blend, faint=FAINT)
     turn = harness.jax_turn
     bench.time(
         "stages, blur, 720p",
@@ -235,7 +236,7 @@ def stages(bench: Bench) -> None:
             "background": lambda: turn(
                 lambda small, alpha: blurred_room(small, alpha, 0.5), [(small, alpha)] * 2
             ),
-            "blend": lambda: turn(upsample_blend, [(frame, alpha, room) for frame, _ in sets]),
+            "blend": lambda: turn(blend, [(frame, alpha, room) for frame, _ in sets]),
         },
         size="720p",
         frame=[height, width],

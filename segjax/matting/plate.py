@@ -19,7 +19,6 @@ DOUBT = 8.0
 """What the network is sure of stays: alpha is lowered in full up to 1 - 1 / DOUBT, and less the
 nearer it is to 1."""
 
-
 STRIDE = 4
 """Every so many rows and columns tell enough of the exposure."""
 

@@ -1,5 +1,6 @@
 """The stages of a frame as programs of their own, for measuring them."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,7 @@ from segjax.geometry import network_size
 from segjax.matting.effects import blurred_room
 from segjax.matting.refine import refine
 from segjax.matting.smoothing import empty_state, smooth
-from segjax.matting.step import mask_size
+from segjax.matting.step import FAINT, mask_size
 from segjax.models import Segmenter, convolutions_by
 from segjax_kernels import cpu, fill_holes, preprocess, upsample_blend
 
@@ -41,13 +42,14 @@ def stages(model: Segmenter, frame: np.ndarray) -> dict[str, Callable[[], Any]]:
     alpha = small[..., 0]
     room = blurred_room(small, alpha, 0.5)
     state = empty_state(*size)
+    blend = functools.partial(upsample_blend, faint=FAINT)
     calls: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
         "preprocess": (shrink, (pixels,)),
         "network": (jax.jit(network), (params, shrink(pixels))),
         "smooth": (jax.jit(smooth), (state, alpha, planes)),
         "refine": (jax.jit(refine), (alpha, planes)),
         "background": (jax.jit(blurred_room), (small, alpha, 0.5)),
-        "blend": (jax.jit(upsample_blend), (pixels, alpha, room)),
+        "blend": (jax.jit(blend), (pixels, alpha, room)),
     }
     return {
         name: lambda run=run, given=given: jax.block_until_ready(run(*given))

@@ -20,8 +20,8 @@ from segjax_kernels import cpu, fill_holes, guided_upsample_blend, preprocess, u
 from segjax_kernels.upsample_blend.reference import fade
 
 Step = Callable[..., tuple[State, jax.Array, jax.Array]]
-"""(params, state, frame uint8 [H, W, 3], background, softness=0.5) → (state, out uint8, alpha
-float32 [h, w])."""
+"""(params, state, frame uint8 [H, W, 3], background, softness=0.5, plate=None) → (state, out
+uint8, alpha float32 [h, w])."""
 
 
 FAINT = 0.05
