@@ -1,5 +1,6 @@
 """Small holes in a mask: a badge, a print or a glint on a person that was taken for the room."""
 
+import functools
 from typing import Any
 
 import jax
@@ -7,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-DIRECTIONS = ((0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (1, -1), (-1, 1), (-1, -1))
+WAYS = ((0, 1), (1, 0), (1, 1), (1, -1))
+"""Down and right; each is gone to and fro."""
 
 
 def fill_holes(alpha: Any, *, reach: int = 10) -> jax.Array:
@@ -38,24 +40,30 @@ def fill_holes(alpha: Any, *, reach: int = 10) -> jax.Array:
     if reach < 1:
         raise ValueError(f"got a reach of {reach}; it is at least 1 pixel")
     diagonal = max(1, round(0.8 * reach))
-    offers = (_farthest(alpha, way, diagonal if all(way) else reach) for way in DIRECTIONS)
-    filled = next(offers)
-    for offer in offers:
-        filled = jnp.minimum(filled, offer)
-    return filled
+    offers = [o for way in WAYS for o in _farthest(alpha, way, diagonal if all(way) else reach)]
+    return functools.reduce(jnp.minimum, offers)
 
 
-def _farthest(x: jax.Array, way: tuple[int, int], reach: int) -> jax.Array:
-    """The largest number on the way, up to `reach` steps: windows that double, then overlap."""
-    covered = 0
-    while covered < reach:
-        step = min(covered + 1, reach - covered)
-        x = jnp.maximum(x, _moved(x, way[0] * step, way[1] * step))
-        covered += step
-    return x
+def _farthest(x: jax.Array, way: tuple[int, int], reach: int) -> tuple[jax.Array, jax.Array]:
+    """The largest number up to `reach` steps back on the way, and up to as many on.
+
+    Both are windows of the same map, which begin so many steps apart; windows are made of two half
+    as long that overlap.
+    """
+    down, right = way
+    beyond = [(reach * abs(step), reach * abs(step), 0) for step in way]
+    windows = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0)] * (x.ndim - 2) + beyond)
+    length = 1
+    while length <= reach:
+        step = min(length, reach + 1 - length)
+        windows = jnp.maximum(*_apart(windows, step * down, step * right))
+        length += step
+    return _apart(windows, reach * down, reach * right)
 
 
-def _moved(x: jax.Array, down: int, right: int) -> jax.Array:
-    """`x[..., i + down, j + right]` at i, j; 0 beyond its edges."""
-    config = [(0, 0, 0)] * (x.ndim - 2) + [(-shift, shift, 0) for shift in (down, right)]
-    return lax.pad(x, jnp.zeros((), x.dtype), config)
+def _apart(x: jax.Array, down: int, right: int) -> tuple[jax.Array, jax.Array]:
+    """`x[..., i, j]` and `x[..., i + down, j + right]` of all i, j that have both; 0 <= `down`."""
+    height, width = x.shape[-2] - down, x.shape[-1] - abs(right)
+    left = max(0, -right)
+    here, there = left, left + right
+    return x[..., :height, here : here + width], x[..., down:, there : there + width]

@@ -4,24 +4,20 @@ Each is `(rng, image, mask, …) -> (image, mask)` with image uint8 [H, W, 3] RG
 [H, W], changes no input, and draws only from `rng`. `augment` composes them:
 
     view (crop, scale, flip, rotation at once) → other room → light and camera
+
+or a room with nobody in it, or with several people cut out of other pictures.
 """
 
 import dataclasses
 import math
-from collections.abc import Callable
 
 import cv2
 import numpy as np
 
-from segjax.data import Item
 from segjax.data.camera import CameraChanges, Pair, change_camera, change_colour, change_light
+from segjax.data.cutouts import cut_out, own_colours, paste, stands_free
+from segjax.data.rooms import Draw, draw_room, find_room, put_things
 from segjax.data.views import View, largest_view, resize_to, view_inside, view_matrix
-
-Draw = Callable[[], Item]
-"""Gives another picture of the data set at each call, for its room."""
-
-NEARLY_EMPTY = 0.02
-"""A room of this share of person or less is taken at once; the rest of them is painted over."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,8 +39,15 @@ class Augmentation(CameraChanges):
     """Largest rotation, degrees."""
     swap: float = 0.3
     """Probability of another room behind the person."""
-    empty: float = 0.03
+    empty: float = 0.1
     """Probability of a room with nobody in it."""
+    group: float = 0.06
+    """Probability of a room with up to four people cut out of other pictures, near and far."""
+    drawn: float = 0.2
+    """Of other and empty rooms, how many are drawn; the others are other pictures' own."""
+    things: float = 0.3
+    """Of other and empty rooms, how many get pieces of other rooms and of paint put into them:
+    what has a sharp edge need not be a person."""
 
 
 def augment(
@@ -56,14 +59,17 @@ def augment(
     draw: Draw,
 ) -> Pair:
     """A new picture of `size` (height, width) and its mask, changed in all ways at random."""
-    if rng.random() < strengths.empty:
-        image = find_room(rng, draw, size)
-        mask = np.zeros(size, np.uint8)
+    kind = rng.random()
+    if kind < strengths.empty:
+        image, mask = choose_room(rng, draw, size, strengths), np.zeros(size, np.uint8)
+    elif kind < strengths.empty + strengths.group:
+        image, mask = gather(rng, choose_room(rng, draw, size, strengths), draw)
     else:
         view = choose_view(rng, mask, size, strengths)
         image, mask = warp(rng, image, mask, view, size, strengths)
         if rng.random() < strengths.swap and mask.any():
-            image, mask = swap_room(rng, image, mask, find_room(rng, draw, size), strengths)
+            room = choose_room(rng, draw, size, strengths)
+            image, mask = swap_room(rng, image, mask, room, strengths)
     return change_camera(rng, image, mask, strengths)
 
 
@@ -167,94 +173,34 @@ def warp(
     return image, mask
 
 
-# Rooms
+# People in other rooms
 
 
-def find_room(rng: np.random.Generator, draw: Draw, size: tuple[int, int]) -> np.ndarray:
-    """A part of another picture with hardly anybody in it, at `size`: uint8 [h, w, 3].
+def choose_room(
+    rng: np.random.Generator, draw: Draw, size: tuple[int, int], strengths: Augmentation
+) -> np.ndarray:
+    """A room with nobody in it, as often drawn and as often filled as `strengths` say."""
+    drawn = rng.random() < strengths.drawn
+    room = draw_room(rng, size) if drawn else find_room(rng, draw, size)
+    return put_things(rng, room, draw) if rng.random() < strengths.things else room
 
-    Whoever is in it is painted over with what surrounds them.
+
+def gather(rng: np.random.Generator, room: np.ndarray, draw: Draw) -> Pair:
+    """Up to four people of other pictures in a room, the far ones behind, and their mask.
+
+    Nobody is taken whose picture cuts them off at a side or at the head.
     """
-    found = []
-    for _ in range(3):
-        found.append(emptiest_window(rng, draw(), size[1] / size[0]))
-        if found[-1][0] < NEARLY_EMPTY:
-            break
-    _, image, mask = min(found, key=lambda window: window[0])
-    room, people = resize_to(image, mask, size)
-    if rng.random() < 0.5:
-        room, people = room[:, ::-1], people[:, ::-1]
-    return paint_over(room, people)
-
-
-def emptiest_window(
-    rng: np.random.Generator, item: Item, aspect: float
-) -> tuple[float, np.ndarray, np.ndarray]:
-    """Of ten windows of a picture the first that is nearly empty, or else the emptiest.
-
-    Gives the share of it that is person, and its image and mask.
-    """
-    image, mask = item["image"], item["mask"]
-    sums = cv2.integral(_above(mask, 8))
-    largest = largest_view(mask.shape, aspect).height
-    windows = []
-    for attempt in range(10):
-        height = largest * (rng.uniform(0.9, 1) if attempt == 0 else rng.uniform(0.3, 0.9))
-        view = view_inside(mask.shape, rng.random(), rng.random(), aspect, height)
-        left, top = int(view.x - view.width / 2), int(view.y - view.height / 2)
-        right, bottom = left + max(1, int(view.width)), top + max(1, int(view.height))
-        inside = sums[bottom, right] - sums[bottom, left] - sums[top, right] + sums[top, left]
-        share = float(inside) / 255 / ((right - left) * (bottom - top))
-        windows.append((share, np.s_[top:bottom, left:right]))
-        if share < NEARLY_EMPTY:
-            break
-    share, window = min(windows, key=lambda window: window[0])
-    return share, image[window], mask[window]
-
-
-def _above(mask: np.ndarray, level: int) -> np.ndarray:
-    """255 where the mask is larger than `level`, else 0."""
-    return cv2.threshold(np.ascontiguousarray(mask), level, 255, cv2.THRESH_BINARY)[1]
-
-
-def paint_over(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """The picture with its people replaced by a blur of what is around them."""
-    if not mask.any():
-        return np.ascontiguousarray(image)
-    hidden = cv2.dilate(_above(mask, 0), np.ones((5, 5), np.uint8))
-    height, width = mask.shape
-    small = (max(1, width // 4), max(1, height // 4))
-    shown = 1 - cv2.resize(hidden, small, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
-    seen = cv2.bitwise_and(image, image, mask=255 - hidden)
-    seen = cv2.resize(seen, small, interpolation=cv2.INTER_AREA).astype(np.float32)
-    filled = np.zeros_like(seen)
-    # From near to far: the nearest surroundings that exist give the colour.
-    missing = np.ones((*shown.shape, 1), np.float32)
-    for sigma in (1.5, 5.0, 20.0):
-        weight = cv2.GaussianBlur(shown, (0, 0), sigma)[..., None]
-        colour = cv2.GaussianBlur(seen, (0, 0), sigma) / np.maximum(weight, 1e-4)
-        known = missing * np.clip(weight * 4, 0, 1)
-        filled += known * colour
-        missing -= known
-    if shown.any():
-        mean = seen.sum((0, 1)) / max(float(shown.sum()), 1e-4)
-    else:
-        mean = np.full(3, 128, np.float32)
-    filled += missing * mean
-    fill = cv2.resize(np.clip(filled, 0, 255).astype(np.uint8), (width, height))
-    return cv2.copyTo(fill, hidden, np.ascontiguousarray(image).copy())
-
-
-def own_colours(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """The picture, where its soft edge has the colour of the person next to it: no old room."""
-    sure = _above(mask, 249)
-    reach = {"ddepth": cv2.CV_32F, "ksize": (11, 11), "normalize": False}
-    near = cv2.boxFilter(sure, **reach)
-    colour = cv2.boxFilter(cv2.bitwise_and(image, image, mask=sure), **reach)
-    spread = colour * (255 / np.maximum(near, 255))[..., None]
-    # Far wisps of hair have no sure neighbour: they keep what colour they have.
-    edge = (mask > 0) & (mask < 250) & (near > 0)
-    return cv2.copyTo(spread.astype(np.uint8), edge.view(np.uint8), image.copy())
+    height, width = room.shape[:2]
+    others = [draw() for _ in range(int(rng.integers(2, 8)))]
+    people = [cut_out(other) for other in others if stands_free(other["mask"])][:4]
+    image, mask = room, np.zeros((height, width), np.uint8)
+    for tall, person in zip(np.sort(rng.uniform(0.25, 1.0, len(people))), people, strict=True):
+        scale = tall * height / person.shape[0]
+        # Who is large stands lower, down to who is cut off at the waist by the picture's edge.
+        foot = height * rng.uniform(0.55 + 0.4 * tall, 0.75 + 0.8 * tall)
+        left = rng.uniform(-0.2, 1.2) * width - scale * person.shape[1] / 2
+        image, mask = paste(image, mask, person, scale, left, foot - scale * person.shape[0])
+    return image, mask
 
 
 def swap_room(

@@ -15,7 +15,8 @@ import cv2
 import numpy as np
 
 from segjax.data import Item, Source
-from segjax.data.webcam import find_room, own_colours
+from segjax.data.cutouts import cut_out, stands_free
+from segjax.data.rooms import find_room
 from segjax.errors import SegjaxError
 from segjax.evaluation.report import read_pair
 from segjax.images import find_images
@@ -104,7 +105,7 @@ def moving_clips(
       SegjaxError: too few people stand free of their picture's left, right and upper edge.
     """
     order = np.random.default_rng(seed).permutation(len(source)).tolist()
-    free = itertools.islice((i for i in order if _stands_free(source[i]["mask"])), people)
+    free = itertools.islice((i for i in order if _fits(source[i]["mask"])), people)
     clips = []
     for number, index in enumerate(free):
         rng = np.random.default_rng((seed, index))
@@ -146,24 +147,19 @@ def empty_clips(
     return clips
 
 
-def _stands_free(mask: np.ndarray) -> bool:
-    """Whether a cut-out has no straight edge but at the bottom, where it leaves the frame."""
-    sides = (mask[:, 0], mask[:, -1], mask[0])
-    return (mask[-1] > 127).any() and all((side > 12).mean() < 0.02 for side in sides)
+def _fits(mask: np.ndarray) -> bool:
+    """Whether a cut-out may move to and fro: it leaves its picture at the bottom and only there."""
+    return bool((mask[-1] > 127).any()) and stands_free(mask)
 
 
 def _moving(item: Item, room: np.ndarray, speed: float, frames: int, seed: int) -> Frames:
     rng = np.random.default_rng(seed)
     height, width = room.shape[:2]
-    mask = item["mask"]
-    alpha = mask.astype(np.float32)[..., None] / 255
-    # Colours times alpha, so that sampling mixes none of the old room in.
-    layer = np.concatenate([own_colours(item["image"], mask) * alpha, alpha], axis=2)
-    top = int(np.flatnonzero((mask > 127).any(1))[0])
-    scale = TALL * height / (mask.shape[0] - top)
+    layer = cut_out(item)
+    scale = TALL * height / layer.shape[0]
     if scale < 1:
         layer = cv2.resize(layer, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        top, scale = top * scale, 1.0
+        scale = 1.0
     columns = np.flatnonzero((layer[..., 3] > 0.5).any(0))
     middle = scale * (columns[0] + columns[-1]) / 2
     # To and fro over half of the width, from the middle.
