@@ -185,58 +185,24 @@ def scene(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
 # --- stages -------------------------------------------------------------------------------------
 
 
-def stages(bench: Bench) -> None:
+def time_stages(bench: Bench) -> None:
     """Each stage as a program of its own, its inputs on the device, and the step that holds all."""
-    import jax
-    import jax.numpy as jnp
-    from flax import nnx
-
-    from segjax.matting.effects import blurred_room
-    from segjax.matting.refine import refine
-    from segjax.matting.smoothing import empty_state, smooth
-    from segjax.matting.step import FAINT, mask_size
-    from segjax.models import convolutions_by
-    from segjax_kernels import cpu, fill_holes, preprocess, upsample_blend
+    from segjax.matting.stages import stages
 
     height, width = SIZES["720p"]
-    size = mask_size(height, width)
     sets = bench.sets(height, width)
-    graph, state = nnx.split(bench.released.model)
-    form = jax.tree.structure(state)
-
-    def network_xla(small: jax.Array, *params: jax.Array) -> jax.Array:
-        model = nnx.merge(graph, jax.tree.unflatten(form, params))
-        return fill_holes(jax.nn.sigmoid(model(small[None])[0, ..., 0]))
-
-    def network(small: jax.Array, *params: jax.Array) -> jax.Array:
-        with convolutions_by(cpu.convolution):  # where they were built
-            return network_xla(small, *params)
-
-    rng = np.random.default_rng(0)
-    small = rng.random((*size, 3), np.float32)
-    planes = jnp.moveaxis(jnp.asarray(small), -1, 0)
-    alpha = np.clip(rng.normal(0.5, 1, size), 0, 1).astype(np.float32)
-    room = rng.random((size[0] // 2, size[1] // 2, 3), np.float32)
-    before = empty_state(*size)
-    kept = [(alpha, planes)] * 2  # so small that they are in the cache in the step as well
-
-    blend = functools.partial(upsample_blend, faint=FAINT)
-    turn = harness.jax_turn
+    frames = [frame for frame, _ in sets]
+    parts = stages(bench.released.model, frames)
+    by_xla = stages(bench.released.model, frames[:1], native=False)
+    parts = {**parts, "network, XLA alone": by_xla["network"]}
     bench.time(
         "stages, blur, 720p",
         {
             "whole": lambda: step_turn(bench, "blur", sets),
-            "preprocess": lambda: turn(
-                lambda frame: preprocess(frame, size), [(frame,) for frame, _ in sets]
-            ),
-            "network": lambda: turn(network, [(small, *bench.params())] * 2),
-            "network, XLA alone": lambda: turn(network_xla, [(small, *bench.params())] * 2),
-            "smooth": lambda: turn(lambda *both: smooth(before, *both), kept),
-            "refine": lambda: turn(refine, kept),
-            "background": lambda: turn(
-                lambda small, alpha: blurred_room(small, alpha, 0.5), [(small, alpha)] * 2
-            ),
-            "blend": lambda: turn(blend, [(frame, alpha, room) for frame, _ in sets]),
+            **{
+                name: functools.partial(harness.jax_turn, stage.run, list(stage.given) * 2)
+                for name, stage in parts.items()
+            },
         },
         size="720p",
         frame=[height, width],
@@ -496,7 +462,7 @@ def child(command: list[str], home: str) -> tuple[float, int, str]:
     return took, usage.ru_maxrss * 1024, text
 
 
-PARTS = {"stages": stages, "whole": whole, "streams": streams, "start": start}
+PARTS = {"stages": time_stages, "whole": whole, "streams": streams, "start": start}
 
 
 def show(report: dict[str, Any]) -> None:

@@ -20,10 +20,12 @@ from segjax_kernels.preprocess.api import preprocess
 from segjax_kernels.search import autotune
 from segjax_kernels.tuning import KernelConfig
 from segjax_kernels.upsample_blend.api import upsample_blend
+from segjax_kernels.upsample_blend.reference import fade
 
 __all__ = [
     "KernelConfig",
     "autotune",
+    "fade",
     "fill_holes",
     "guided_coefficients",
     "guided_upsample_blend",

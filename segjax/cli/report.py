@@ -206,10 +206,17 @@ def speeds(model: str, in_turn: Predictor) -> dict[str, float]:
     frame = cv2.resize(frame, (1280, 720), interpolation=cv2.INTER_CUBIC)
     calls: dict[str, Callable[[], Any]] = {"frame to mask": lambda: in_turn(frame)}
     if not is_onnx(model):
-        from segjax import weights
-        from segjax.matting.stages import stages
+        import jax
 
-        calls |= stages(weights.load(model).model, frame)
+        from segjax import weights
+        from segjax.matting.stages import Stage, stages
+
+        def of_stage(stage: Stage) -> Callable[[], Any]:
+            run, given = jax.jit(stage.run), jax.device_put(stage.given[0])
+            return lambda: jax.block_until_ready(run(*given))
+
+        parts = stages(weights.load(model).model, [frame])
+        calls |= {name: of_stage(stage) for name, stage in parts.items()}
     times: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(TURNS + 1):
         for name, call in calls.items():

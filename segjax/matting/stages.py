@@ -1,8 +1,8 @@
 """The stages of a frame as programs of their own, for measuring them."""
 
 import functools
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,45 +13,61 @@ from segjax.geometry import network_size
 from segjax.matting.effects import blurred_room
 from segjax.matting.refine import refine
 from segjax.matting.smoothing import empty_state, smooth
-from segjax.matting.step import FAINT, mask_size
+from segjax.matting.step import FAINT, shrink
 from segjax.models import Segmenter, convolutions_by
 from segjax_kernels import cpu, fill_holes, preprocess, upsample_blend
 
 
-def stages(model: Segmenter, frame: np.ndarray) -> dict[str, Callable[[], Any]]:
-    """Name → a call that does one stage of the step on a CPU or a GPU and waits for it.
+class Stage(NamedTuple):
+    """A part of the step.
 
-    They compile at their first call. In the step they are one program, which saves a little.
+    Attributes:
+      run: a function of arrays, to be jitted.
+      given: what it takes, of several frames.
+    """
+
+    run: Callable[..., Any]
+    given: Sequence[tuple[Any, ...]]
+
+
+def stages(
+    model: Segmenter, frames: Sequence[np.ndarray], *, native: bool = True
+) -> dict[str, Stage]:
+    """The parts of the step by name. In the step they are one program, which saves a little.
 
     Args:
       model: logits of one person.
-      frame: uint8 [H, W, 3].
+      frames: uint8 [H, W, 3], of one size.
+      native: the network goes through the C convolutions where they are built, as in the step.
     """
-    graph, params = nnx.split(model)
-    height, width = frame.shape[:2]
+    graph, state = nnx.split(model)
+    params, form = jax.tree.flatten(state)
+    size = network_size(*frames[0].shape[:2])
 
-    def network(params: Any, small: jax.Array) -> jax.Array:
+    def network(small: jax.Array, *params: jax.Array) -> jax.Array:
+        network = nnx.merge(graph, jax.tree.unflatten(form, params))
+        return fill_holes(jax.nn.sigmoid(network(small[None])[0, ..., 0]))
+
+    def network_natively(small: jax.Array, *params: jax.Array) -> jax.Array:
         with convolutions_by(cpu.convolution):
-            return fill_holes(jax.nn.sigmoid(nnx.merge(graph, params)(small[None])[0, ..., 0]))
+            return network(small, *params)
 
-    shrink = jax.jit(lambda frame: preprocess(frame, network_size(height, width)))
-    pixels = jnp.asarray(frame)
-    size = mask_size(height, width)
-    small = jax.image.resize(shrink(pixels), (*size, 3), "linear")
-    planes = jnp.moveaxis(small, -1, 0)
-    alpha = small[..., 0]
-    room = blurred_room(small, alpha, 0.5)
-    state = empty_state(*size)
-    blend = functools.partial(upsample_blend, faint=FAINT)
-    calls: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
-        "preprocess": (shrink, (pixels,)),
-        "network": (jax.jit(network), (params, shrink(pixels))),
-        "smooth": (jax.jit(smooth), (state, alpha, planes)),
-        "refine": (jax.jit(refine), (alpha, planes)),
-        "background": (jax.jit(blurred_room), (small, alpha, 0.5)),
-        "blend": (jax.jit(blend), (pixels, alpha, room)),
-    }
+    # What is small lies in the cache in the step as well: one set is enough.
+    small = jax.jit(shrink)(frames[0])
+    planes, alpha = jnp.moveaxis(small, -1, 0), small[..., 0]
+    before, room = empty_state(*alpha.shape), blurred_room(small, alpha, 0.5)
     return {
-        name: lambda run=run, given=given: jax.block_until_ready(run(*given))
-        for name, (run, given) in calls.items()
+        "preprocess": Stage(lambda frame: preprocess(frame, size), [(frame,) for frame in frames]),
+        "network": Stage(
+            network_natively if native else network, [(preprocess(frames[0], size), *params)]
+        ),
+        "smooth": Stage(
+            lambda alpha, planes, before: smooth(before, alpha, planes), [(alpha, planes, before)]
+        ),
+        "refine": Stage(refine, [(alpha, planes)]),
+        "background": Stage(lambda small, alpha: blurred_room(small, alpha, 0.5), [(small, alpha)]),
+        "blend": Stage(
+            functools.partial(upsample_blend, faint=FAINT),
+            [(frame, alpha, room) for frame in frames],
+        ),
     }

@@ -16,8 +16,7 @@ from segjax.matting.plate import lower_by_plate
 from segjax.matting.refine import USUAL_SOFTNESS, refine, refine_by_lines
 from segjax.matting.smoothing import State, smooth
 from segjax.models import Segmenter, convolutions_by
-from segjax_kernels import cpu, fill_holes, guided_upsample_blend, preprocess, upsample_blend
-from segjax_kernels.upsample_blend.reference import fade
+from segjax_kernels import cpu, fade, fill_holes, guided_upsample_blend, preprocess, upsample_blend
 
 Step = Callable[..., tuple[State, jax.Array, jax.Array]]
 """(params, state, frame uint8 [H, W, 3], background, softness=0.5, plate=None) → (state, out

@@ -14,6 +14,9 @@ LARGEST_MESSAGE = 4 * 1024 * 1024
 
 TOKEN_WITHIN_S = 5.0
 
+PLACE_WITHIN_S = 1.0
+"""A page that stops and starts again at once may come before its own session has ended."""
+
 REFUSED_TOKEN, REFUSED_FULL = 4401, 4503
 """Codes of closing, which the page knows."""
 
@@ -97,7 +100,7 @@ async def handle(
         await _refuse(
             socket, REFUSED_TOKEN, "the key is missing or old; open the address again in full"
         )
-    elif len(sessions) >= capacity:
+    elif not await _is_place(sessions, capacity):
         await _refuse(
             socket,
             REFUSED_FULL,
@@ -115,6 +118,14 @@ async def handle(
         finally:
             sessions.discard(session)
     return socket
+
+
+async def _is_place(sessions: set[Session], capacity: int) -> bool:
+    """Whether one more may come; who asks takes the place before awaiting anything else."""
+    until = asyncio.get_running_loop().time() + PLACE_WITHIN_S
+    while len(sessions) >= capacity and asyncio.get_running_loop().time() < until:
+        await asyncio.sleep(0.02)
+    return len(sessions) < capacity
 
 
 async def _refuse(socket: web.WebSocketResponse, code: int, why: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segjax.data import Item, camera, views, webcam
+from segjax.data import Item, camera, cutouts, rooms, views, webcam
 from segjax.data.synthetic import SyntheticPeople
 from segjax.data.webcam import Augmentation
 
@@ -21,6 +21,9 @@ OFF = Augmentation(
     rotation=0,
     swap=0,
     empty=0,
+    group=0,
+    drawn=0,
+    things=0,
     exposure=0,
     white_balance=0,
     saturation=0,
@@ -33,7 +36,7 @@ OFF = Augmentation(
 GEOMETRY = dataclasses.replace(
     OFF, whole=0.4, portrait=0.5, scale=0.4, aspect=0.08, flip=0.5, rotation=7.0
 )
-ALWAYS = Augmentation(swap=1, blur=1, noise=1, jpeg=1, empty=0)
+ALWAYS = Augmentation(swap=1, drawn=0.5, things=1, blur=1, noise=1, jpeg=1, empty=0, group=0.3)
 PEOPLE = SyntheticPeople(6, size=(48, 64))
 
 odd_sizes = st.tuples(st.integers(1, 53), st.integers(1, 53))
@@ -199,7 +202,7 @@ def other_room(rng: np.random.Generator) -> Item:
 def test_other_rooms_show_none_of_their_own_people(size):
     rng = np.random.default_rng(1)
     for _ in range(20):
-        room = webcam.find_room(rng, lambda: other_room(rng), size)
+        room = rooms.find_room(rng, lambda: other_room(rng), size)
         assert room.shape == (*size, 3)
         assert room[..., 0].max() == 0
         assert room[..., 2].min() > 150, "painted over with the room around"
@@ -210,14 +213,14 @@ def test_a_picture_full_of_people_is_painted_over():
         "image": np.full((20, 20, 3), (255, 0, 0), np.uint8),
         "mask": np.full((20, 20), 255, np.uint8),
     }
-    room = webcam.find_room(np.random.default_rng(0), lambda: everyone, (16, 16))
+    room = rooms.find_room(np.random.default_rng(0), lambda: everyone, (16, 16))
     assert (room != (255, 0, 0)).any(axis=-1).all()
 
 
 def test_a_swapped_person_keeps_their_pixels():
     rng = np.random.default_rng(4)
     for item in (PEOPLE[index] for index in range(len(PEOPLE))):
-        room = webcam.find_room(rng, lambda: other_room(rng), item["mask"].shape)
+        room = rooms.find_room(rng, lambda: other_room(rng), item["mask"].shape)
         image, mask = webcam.swap_room(rng, item["image"], item["mask"], room, Augmentation())
         np.testing.assert_array_equal(image[mask == 255], item["image"][mask == 255])
 
@@ -246,6 +249,70 @@ def test_empty_rooms_have_an_empty_mask():
     )
     assert not mask.any()
     assert image[..., 0].max() == 0
+
+
+@pytest.mark.parametrize("size", [(48, 64), (31, 17), (1, 1)])
+def test_drawn_rooms_are_a_function_of_the_generator(size):
+    found = [rooms.draw_room(np.random.default_rng(seed), size) for seed in (1, 1, 2, 3)]
+    assert all(room.shape == (*size, 3) and room.dtype == np.uint8 for room in found)
+    np.testing.assert_array_equal(found[0], found[1])
+    assert size == (1, 1) or (found[2] != found[3]).any()
+
+
+def test_things_change_a_part_of_the_room_and_bring_nobody_in():
+    room = np.full((60, 80, 3), (0, 90, 120), np.uint8)
+    before, shares = room.copy(), []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        filled = rooms.put_things(rng, room, lambda rng=rng: other_room(rng))
+        np.testing.assert_array_equal(room, before)
+        shares.append(float((filled != room).any(axis=-1).mean()))
+        reds = (filled[..., 0] > 200) & (filled[..., 1:].max(axis=-1) < 20)
+        assert not reds.any(), "a person of the other picture"
+    assert 0.02 < np.mean(shares) < 0.6
+
+
+def test_a_group_is_under_its_mask_and_the_room_beside_it():
+    room = np.full((60, 80, 3), (0, 90, 250), np.uint8)
+    counts = []
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        image, mask = webcam.gather(rng, room, lambda rng=rng: other_room(rng))
+        assert image.dtype == mask.dtype == np.uint8 and mask.shape == (60, 80)
+        np.testing.assert_array_equal(
+            image[mask == 0], np.tile(room[0, :1], ((mask == 0).sum(), 1))
+        )
+        assert (np.abs(image[mask == 255].astype(int) - (255, 0, 0)) <= 2).all()
+        counts.append(bool(mask.any()))
+    assert sum(counts) > 6
+
+
+def test_who_is_cut_off_at_a_side_or_the_head_does_not_stand_free():
+    person = np.zeros((40, 60), np.uint8)
+    person[10:, 20:40] = 255
+    assert cutouts.stands_free(person)
+    assert not cutouts.stands_free(np.zeros_like(person))
+    for side in (np.s_[:, 0], np.s_[:, -1], np.s_[0]):
+        cut = person.copy()
+        cut[side] = 255
+        assert not cutouts.stands_free(cut)
+
+
+def test_a_cut_out_is_pasted_where_it_is_said_to_be():
+    mask = np.zeros((8, 6), np.uint8)
+    mask[3:, 2:4] = 255
+    layer = cutouts.cut_out({"image": np.full((8, 6, 3), (200, 100, 0), np.uint8), "mask": mask})
+    assert layer.shape == (8 - 3 + cutouts.HAIR, 6, 4)
+    room, nobody = np.full((10, 12, 3), 50, np.uint8), np.zeros((10, 12), np.uint8)
+    image, found = cutouts.paste(room, nobody, layer, 1.0, 4, 5 - cutouts.HAIR)
+    expected = np.zeros((10, 12), np.uint8)
+    expected[5:10, 6:8] = 255
+    np.testing.assert_array_equal(found, expected)
+    assert (image[expected == 255] == (200, 100, 0)).all() and (image[expected == 0] == 50).all()
+    half, _ = cutouts.paste(room, nobody, layer, 0.5, 0, 0)
+    assert half.shape == room.shape and (half != 50).any()
+    beyond, nothing = cutouts.paste(room, nobody, layer, 2.0, 40, 40)
+    assert (beyond == 50).all() and not nothing.any()
 
 
 @pytest.mark.parametrize("size", [(48, 64), (13, 7), (1, 1), (97, 101)])

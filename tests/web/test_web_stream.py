@@ -263,12 +263,20 @@ def test_viewers_have_their_own_state_and_one_too_many_is_told_so() -> None:
         await three.receive()
         assert three.close_code == 4503
         await one.close()
-        for _ in range(100):
-            four = await opened(client)
-            if "hello" in await four.receive_json():
-                return
-            await asyncio.sleep(0.02)
-        raise AssertionError("the place of one who left was not given away")
+        four = await opened(client)
+        assert "hello" in await four.receive_json(), "the place of one who left is not given away"
+
+    run(test)
+
+
+def test_who_starts_before_their_own_place_is_free_waits_for_it() -> None:
+    async def test(client: Client) -> None:
+        one, _ = await greeted(client), await greeted(client)
+        again = asyncio.create_task(greeted(client))
+        await asyncio.sleep(0.1)
+        assert not again.done()
+        await one.close()
+        await again
 
     run(test)
 
