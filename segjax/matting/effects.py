@@ -6,7 +6,8 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
-from segjax.matting.filters import box, gaussian
+from segjax.matting.filters import gaussian
+from segjax_kernels import box
 
 BLUR_RANGE = (0.008, 0.05)
 """Standard deviation of the weakest and strongest blur, as a share of the picture's long side."""

@@ -3,27 +3,6 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
-
-
-def box(x: jax.Array, radius: int) -> jax.Array:
-    """The mean of the window of side 2 × `radius` + 1 in the last two axes; edges repeat."""
-    side, (height, width) = 2 * radius + 1, x.shape[-2:]
-    pad = [(0, 0)] * (x.ndim - 1)
-    rows = _written(jnp.pad(x, [*pad[1:], (radius, radius), (0, 0)], mode="edge"))
-    total = rows[..., :height, :]
-    for shift in range(1, side):
-        total = total + rows[..., shift : shift + height, :]
-    columns = _written(jnp.pad(total, [*pad, (radius, radius)], mode="edge"))
-    total = columns[..., :width]
-    for shift in range(1, side):
-        total = total + columns[..., shift : shift + width]
-    return total * (1 / side**2)
-
-
-def _written(x: jax.Array) -> jax.Array:
-    """On a CPU, XLA would compute it anew for each use; on a GPU, one kernel is worth that."""
-    return lax.platform_dependent(x, cpu=lax.optimization_barrier, default=lambda x: x)
 
 
 def gaussian(x: jax.Array, sigma: float | jax.Array) -> jax.Array:

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from segjax.matting.filters import box
+from segjax_kernels import box
 
 SURELY_ROOM = 0.1
 """The camera's exposure is compared where alpha is below this."""

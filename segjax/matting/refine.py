@@ -3,8 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from segjax.matting.filters import box
-from segjax_kernels import guided_coefficients
+from segjax_kernels import box, guided_coefficients
 
 RADIUS = 2
 SOFTNESS = 3e-4

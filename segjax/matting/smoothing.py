@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from segjax.matting.filters import box
+from segjax_kernels import box
 
 RISING_SHARE, FALLING_SHARE = 0.06, 0.25
 """Of a new mask, where nothing moves: the network's noise is averaged over about 30 frames where it

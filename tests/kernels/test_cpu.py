@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -42,26 +42,7 @@ def reference(x, kernel, bias, add, stride, dilation, depthwise, relu):
     return jax.nn.relu(y) if relu else y
 
 
-@pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory, needs: Callable[..., object]) -> Path:
-    try:
-        return build.build(tmp_path_factory.mktemp("native") / "native.so")
-    except RuntimeError as error:
-        needs("a C compiler", found="no C compiler" not in str(error))
-        raise
-
-
-@pytest.fixture(scope="module")
-def built(library: Path) -> Iterator[None]:
-    """The library is there: the user's own, which is of this very source, or a new one."""
-    before = api.available()
-    if not before:
-        api.load(library)
-    yield
-    api._loaded = before
-
-
-@pytest.mark.usefixtures("built")
+@pytest.mark.usefixtures("with_c")
 @pytest.mark.parametrize("relu", [False, True], ids=["linear", "relu"])
 @pytest.mark.parametrize(
     ("size", "channels", "features", "kernel", "stride"),
@@ -97,7 +78,7 @@ def test_a_dense_convolution(
     assert (abs(ours - wanted) <= products * 2.01 * 2**-8 + 5e-5).all()
 
 
-@pytest.mark.usefixtures("built")
+@pytest.mark.usefixtures("with_c")
 @pytest.mark.parametrize("relu", [False, True], ids=["linear", "relu"])
 @pytest.mark.parametrize(
     ("size", "channels", "kernel", "stride", "dilation"),
@@ -120,7 +101,7 @@ def test_a_depthwise_convolution(
     np.testing.assert_allclose(ours, wanted, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.usefixtures("built")
+@pytest.mark.usefixtures("with_c")
 def test_a_batch_by_vmap_is_picture_after_picture() -> None:
     x, kernel, bias = normal(3, 1, 9, 8, 16), normal(1, 1, 16, 8), normal(8)
     found = jax.jit(jax.vmap(lambda x: cpu.convolution(x, kernel, bias)))(x)
@@ -128,7 +109,7 @@ def test_a_batch_by_vmap_is_picture_after_picture() -> None:
     np.testing.assert_array_equal(found, wanted)
 
 
-@pytest.mark.usefixtures("built")
+@pytest.mark.usefixtures("with_c")
 def test_the_shipped_network_gives_the_same_mask() -> None:
     released = weights.load("portrait")
     graph, state = nnx.split(released.model)
@@ -149,7 +130,7 @@ def test_the_shipped_network_gives_the_same_mask() -> None:
     assert either > 1000 and both / either > 0.995
 
 
-@pytest.mark.usefixtures("built")
+@pytest.mark.usefixtures("with_c")
 @pytest.mark.parametrize("kernel", [1, 3])
 def test_what_is_not_a_number_stays_so(kernel: int) -> None:
     x = normal(1, 8, 8, 8).at[0, 4, 4, 0].set(np.nan)
@@ -158,7 +139,7 @@ def test_what_is_not_a_number_stays_so(kernel: int) -> None:
     assert np.isfinite(y[0, 0, 0]).all()
 
 
-@pytest.mark.usefixtures("built")
+@pytest.mark.usefixtures("with_c")
 @pytest.mark.parametrize(
     ("x", "kernel", "options", "words"),
     [

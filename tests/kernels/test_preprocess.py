@@ -15,7 +15,6 @@ from segjax_kernels.preprocess.api import DTYPES
 from segjax_kernels.tuning import KernelConfig
 
 HERE = Path(__file__).parent
-ON_CPU = ("xla", "reference")
 NAMED = {case.name: case for case in (*cases.AWKWARD, *cases.GROWING, *cases.REAL)}
 
 
@@ -53,10 +52,13 @@ def run_apart(script, *arguments):
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("implementation", ON_CPU)
 @pytest.mark.parametrize("name", [case.name for case in (*cases.AWKWARD, *cases.GROWING)])
 def test_awkward_sizes_against_the_oracle(implementation, name):
     frame, size = cases.inputs(NAMED[name]), NAMED[name][3:]
+    if implementation == "c" and NAMED[name] in cases.GROWING:
+        with pytest.raises(NotImplementedError, match="where a side grows, take None"):
+            preprocess(frame, size, implementation=implementation)
+        return
     small = preprocess(frame, size, implementation=implementation)
     assert small.shape == (*size, 3) and small.dtype == np.float32
     np.testing.assert_allclose(small, oracle(frame, size), atol=1e-6)
@@ -87,7 +89,6 @@ def test_it_is_what_the_network_was_trained_on():
     np.testing.assert_allclose(255 * preprocess(frame, (32, 48)), expected, atol=0.51)
 
 
-@pytest.mark.parametrize("implementation", ON_CPU)
 def test_extremes_are_exact(implementation):
     frame = np.full((50, 90, 3), 255, np.uint8)
     small = partial(preprocess, size=(16, 32), implementation=implementation)
@@ -95,7 +96,6 @@ def test_extremes_are_exact(implementation):
     np.testing.assert_array_equal(small(0 * frame), 0)
 
 
-@pytest.mark.parametrize("implementation", ON_CPU)
 def test_bfloat16_is_the_rounded_float(implementation):
     frame, size = cases.inputs(NAMED["odd"]), NAMED["odd"][3:]
     small = preprocess(frame, size, dtype=jnp.bfloat16, implementation=implementation)
@@ -104,7 +104,6 @@ def test_bfloat16_is_the_rounded_float(implementation):
     np.testing.assert_array_equal(small, expected)
 
 
-@pytest.mark.parametrize("implementation", ON_CPU)
 def test_a_batch_however_it_is_made(implementation):
     frames = np.stack([cases.inputs(NAMED["odd"], seed=seed) for seed in range(4)])
     shrink = partial(preprocess, size=(18, 32), implementation=implementation)

@@ -14,11 +14,9 @@ from segjax_kernels.upsample_blend import cases, xla
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
-ON_CPU = ("xla", "reference")
 NAMED = {case.name: case for case in (*cases.AWKWARD, *cases.REAL)}
 
 
-@pytest.mark.parametrize("implementation", ON_CPU)
 @pytest.mark.parametrize("background", cases.BACKGROUNDS)
 @pytest.mark.parametrize("case", cases.AWKWARD, ids=lambda case: case.name)
 def test_awkward_sizes_against_the_oracle(implementation, background, case):
@@ -37,7 +35,6 @@ def test_what_a_tpu_runs_against_the_oracle(background, case):
     check(np.asarray(result[0]), inputs, "reference")
 
 
-@pytest.mark.parametrize("implementation", ON_CPU)
 @pytest.mark.parametrize("background", cases.BACKGROUNDS)
 def test_faint_traces_against_the_oracle(implementation, background):
     inputs = cases.inputs(NAMED["odd"], background)
@@ -47,7 +44,6 @@ def test_faint_traces_against_the_oracle(implementation, background):
     check(np.asarray(result[0]), inputs, "reference", faint=0.05)
 
 
-@pytest.mark.parametrize("implementation", ON_CPU)
 def test_where_traces_end_there_is_no_step(implementation):
     ramp = np.linspace(0, 1, 16, dtype=np.float32)[None]
     white = np.full((1, 512, 3), 255, np.uint8)
@@ -72,7 +68,6 @@ def test_a_real_size_against_the_oracle(background):
     check(np.asarray(upsample_blend(*inputs)), inputs, "xla")
 
 
-@pytest.mark.parametrize("implementation", ON_CPU)
 @pytest.mark.parametrize("size", [(45, 75), (31, 2), (1, 1)], ids=str)
 def test_a_small_background_of_any_size(implementation, size):
     frame, alpha, _ = cases.inputs(NAMED["odd"])
@@ -90,7 +85,6 @@ def test_a_small_background_as_large_as_the_frame_is_that_picture():
     )
 
 
-@pytest.mark.parametrize("implementation", ON_CPU)
 def test_a_small_background_out_of_range_is_clipped(implementation):
     frame, alpha = np.full((1, 4, 3), 200, np.uint8), np.zeros((1, 1), np.float32)
     small = np.array([np.nan, np.inf, -np.inf, 1.5], np.float32)[None, :, None].repeat(3, axis=2)
@@ -98,22 +92,20 @@ def test_a_small_background_out_of_range_is_clipped(implementation):
     assert result[0, :, 0].tolist() == [0, 255, 0, 255]
 
 
-def test_by_hand():
+def test_by_hand(implementation):
     # A mask [0, 1] four pixels wide: positions -0.25, 0.25, 0.75, 1.25 give 0, 1/4, 3/4, 1.
     frame = np.full((1, 4, 3), 200, np.uint8)
     alpha = np.array([[0, 1]], np.float32)
     background = np.array([0, 40, 200], np.uint8)
-    for implementation in ON_CPU:
-        result = upsample_blend(frame, alpha, background, implementation=implementation)
-        expected = [[0, 40, 200], [50, 80, 200], [150, 160, 200], [200, 200, 200]]
-        np.testing.assert_array_equal(result[0], expected)
+    result = upsample_blend(frame, alpha, background, implementation=implementation)
+    expected = [[0, 40, 200], [50, 80, 200], [150, 160, 200], [200, 200, 200]]
+    np.testing.assert_array_equal(result[0], expected)
 
 
 bytes_of = partial(arrays.arrays, np.uint8)
 SHAPES = [((6, 7), (2, 3)), ((5, 11), (5, 4))]  # few, since each compiles
 
 
-@pytest.mark.parametrize("implementation", ON_CPU)
 @settings(deadline=None, max_examples=60)
 @given(data=st.data())
 def test_the_result_lies_between_its_inputs(implementation, data):
@@ -126,7 +118,6 @@ def test_the_result_lies_between_its_inputs(implementation, data):
     assert np.abs(result - cases.oracle(frame, alpha, background)[0]).max() <= 2.5
 
 
-@pytest.mark.parametrize("implementation", ON_CPU)
 @settings(deadline=None, max_examples=60)
 @given(value=st.floats(0, 1, width=32), shapes=st.sampled_from(SHAPES))
 def test_a_constant_mask_survives(implementation, value, shapes):
@@ -139,7 +130,6 @@ def test_a_constant_mask_survives(implementation, value, shapes):
     assert abs(level - 255 * value) <= 0.5 + 0.5 / 256 + 1e-4
 
 
-@pytest.mark.parametrize("implementation", ON_CPU)
 def test_alpha_out_of_range(implementation):
     result = upsample_blend(*cases.out_of_range(), implementation=implementation)
     assert result[0, :, 0].tolist() == [0, 200, 0, 200, 0]
@@ -150,7 +140,6 @@ COMBINED = [(background, NAMES) for background in cases.BACKGROUNDS]
 COMBINED += [("small", (name,)) for name in NAMES]
 
 
-@pytest.mark.parametrize("implementation", ON_CPU)
 @pytest.mark.parametrize(("background", "batched"), COMBINED)
 def test_batches_and_vmap_do_each_frame_alike(implementation, background, batched):
     every = cases.inputs(NAMED["rows of no multiple of 16 bytes"], background, count=2)

@@ -1,25 +1,8 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from numpy.lib.stride_tricks import sliding_window_view
 
-from segjax.matting.filters import box, gaussian
-
-
-def test_box_by_hand():
-    x = jnp.array([[0.0, 9.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 18.0]])
-    # Edges repeat: the 9 stands in two rows of the top windows, the 18 four times in its corner.
-    expected = [[2, 2, 2], [1, 3, 5], [0, 4, 8]]
-    np.testing.assert_allclose(box(x, 1), expected, rtol=1e-6)
-
-
-@pytest.mark.parametrize(("shape", "radius"), [((7, 5), 2), ((3, 6, 9), 1), ((4, 1, 1), 3)])
-def test_box_is_the_mean_of_its_window(shape, radius):
-    x = np.random.default_rng(0).random(shape)
-    padded = np.pad(x, [(0, 0)] * (x.ndim - 2) + [(radius, radius)] * 2, mode="edge")
-    windows = sliding_window_view(padded, (2 * radius + 1,) * 2, (-2, -1))
-    expected = windows.mean((-2, -1))
-    np.testing.assert_allclose(box(jnp.asarray(x, jnp.float32), radius), expected, atol=1e-6)
+from segjax.matting.filters import gaussian
 
 
 def test_gaussian_of_a_point():

@@ -1,12 +1,14 @@
-"""What is computed by `native.c`, and when."""
+"""What is computed by the C files beside it, and when."""
 
 import ctypes
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 
-TARGET = "segjax_convolution"
+TARGETS = ("segjax_convolution", "segjax_preprocess", "segjax_upsample_blend", "segjax_box")
 
 _loaded: bool | None = None
 
@@ -28,9 +30,31 @@ def available() -> bool:
 def load(path: Path) -> None:
     """Makes XLA know the library at `path`."""
     global _loaded
-    function = getattr(ctypes.CDLL(str(path)), TARGET)
-    jax.ffi.register_ffi_target(TARGET, jax.ffi.pycapsule(function), platform="cpu")
+    functions = ctypes.CDLL(str(path))
+    for target in TARGETS:
+        capsule = jax.ffi.pycapsule(getattr(functions, target))
+        jax.ffi.register_ffi_target(target, capsule, platform="cpu")
     _loaded = True
+
+
+def call(
+    name: str,
+    shape: Sequence[int],
+    dtype: jax.typing.DTypeLike,
+    *operands: Any,
+    vmap: str = "sequential",
+    **numbers: int,
+) -> jax.Array:
+    """The result of the C function `segjax_<name>`, for lowering to a CPU alone.
+
+    Raises:
+      NotImplementedError: the library is not built.
+    """
+    if not available():
+        raise NotImplementedError("not built; build it by `python -m segjax_kernels.cpu.build`")
+    result = jax.ShapeDtypeStruct(tuple(shape), dtype)
+    run = jax.ffi.ffi_call(f"segjax_{name}", result, vmap_method=vmap)
+    return run(*operands, **{key: np.int64(number) for key, number in numbers.items()})
 
 
 def convolution(
@@ -64,8 +88,6 @@ def convolution(
     Raises:
       NotImplementedError: the library is not built, or shapes or dtypes are beyond it.
     """
-    if not available():
-        raise NotImplementedError("not built; build it by `python -m segjax_kernels.cpu.build`")
     count, height, width, channels = x.shape
     size, features = kernel.shape[0], kernel.shape[3]
     operands = (x, kernel, bias) if add is None else (x, kernel, bias, add)
@@ -79,12 +101,5 @@ def convolution(
     if size % 2 == 0 or (dilation > 1 and not depthwise):
         raise NotImplementedError(f"got a dense {size}×{size} of dilation {dilation}")
     shape = (1, -(-height // stride), -(-width // stride), features)
-    call = jax.ffi.ffi_call(TARGET, jax.ShapeDtypeStruct(shape, x.dtype), vmap_method="sequential")
-    return call(
-        *operands,
-        stride=np.int64(stride),
-        dilation=np.int64(dilation),
-        depthwise=np.int64(depthwise),
-        relu=np.int64(relu),
-        bfloat16=np.int64(bfloat16),
-    )
+    numbers = {"stride": stride, "dilation": dilation, "depthwise": depthwise, "relu": relu}
+    return call("convolution", shape, x.dtype, *operands, **numbers, bfloat16=bfloat16)

@@ -1,4 +1,4 @@
-"""Compiles `native.c` for this processor.
+"""Compiles the C files beside it for this processor.
 
 python -m segjax_kernels.cpu.build
 """
@@ -14,13 +14,14 @@ from pathlib import Path
 
 import jax
 
-SOURCE = Path(__file__).with_name("native.c")
+SOURCES = sorted(Path(__file__).parent.glob("*.[ch]"))
 OPTIONS = (
     "-std=gnu11",
     "-O3",
     "-march=native",
     "-ffp-contract=fast",
     "-fPIC",
+    "-fvisibility=hidden",
     "-shared",
     "-pthread",
 )
@@ -30,7 +31,8 @@ def library() -> Path:
     """Where the library lies, or would: another processor, source or jaxlib has another one."""
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     told = f"{platform.machine()} {_processor()} {version('jaxlib')} {OPTIONS}".encode()
-    digest = hashlib.sha256(told + SOURCE.read_bytes()).hexdigest()[:16]
+    text = b"".join(source.read_bytes() for source in SOURCES)
+    digest = hashlib.sha256(told + text).hexdigest()[:16]
     return base / "segjax" / "native" / f"{digest}.so"
 
 
@@ -45,9 +47,10 @@ def build(path: Path | None = None) -> Path:
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         made = Path(folder) / path.name
         command = [os.environ.get("CC", "cc"), *OPTIONS, f"-I{jax.ffi.include_dir()}"]
+        files = [str(source) for source in SOURCES if source.suffix == ".c"]
         try:
             subprocess.run(
-                [*command, str(SOURCE), "-o", str(made)], check=True, capture_output=True, text=True
+                [*command, *files, "-o", str(made)], check=True, capture_output=True, text=True
             )
         except FileNotFoundError as error:
             raise RuntimeError(

@@ -8,7 +8,7 @@ import numpy as np
 
 from segjax_kernels import tuning
 from segjax_kernels.dispatch import Implementation, operation
-from segjax_kernels.preprocess import cases, reference, xla
+from segjax_kernels.preprocess import cases, native, reference, xla
 from segjax_kernels.tuning import KernelConfig
 
 DTYPES = (jnp.dtype(jnp.float32), jnp.dtype(jnp.bfloat16))
@@ -19,7 +19,7 @@ def preprocess(
     size: tuple[int, int],
     *,
     dtype: jax.typing.DTypeLike = jnp.float32,
-    implementation: Literal["triton", "xla", "reference"] | None = None,
+    implementation: Literal["triton", "c", "xla", "reference"] | None = None,
     config: KernelConfig | None = None,
 ) -> jax.Array:
     """Shrinks a frame of bytes to the picture of floats that a network sees, in one pass.
@@ -37,7 +37,8 @@ def preprocess(
       size: (h, w) of the result.
       dtype: of the result, float32 or bfloat16.
       implementation: "triton" (NVIDIA GPUs, where no side grows; needs triton and jax-triton),
-        "xla" (everywhere), "reference" (two matrix products), or None for the first that can run.
+        "c" (CPUs whose `segjax_kernels.cpu` is built, where no side grows), "xla" (everywhere),
+        "reference" (two matrix products), or None for the first that can run.
       config: how the Triton kernel is cut into programs, where `rows` are those read at once; None
         for the table of `segjax_kernels.autotune` or, without one, an estimate.
 
@@ -77,6 +78,7 @@ def _triton(frames: jax.Array, **options: Any) -> jax.Array:
 
 IMPLEMENTATIONS = {
     "triton": Implementation(_triton, platforms=("cuda",)),
+    "c": Implementation(native.preprocess, platforms=("cpu",)),
     "xla": Implementation(xla.preprocess),
     "reference": Implementation(reference.preprocess),
 }

@@ -10,7 +10,7 @@ import numpy as np
 from segjax_kernels import tuning
 from segjax_kernels.dispatch import Implementation, operation
 from segjax_kernels.tuning import KernelConfig
-from segjax_kernels.upsample_blend import cases, reference, xla
+from segjax_kernels.upsample_blend import cases, native, reference, xla
 
 
 def upsample_blend(
@@ -20,7 +20,7 @@ def upsample_blend(
     *,
     faint: float = 0.0,
     in_place: bool = False,
-    implementation: Literal["triton", "xla", "reference"] | None = None,
+    implementation: Literal["triton", "c", "xla", "reference"] | None = None,
     config: KernelConfig | None = None,
 ) -> jax.Array:
     """Lays the frame over a background by a mask of any smaller size, in one pass.
@@ -53,8 +53,9 @@ def upsample_blend(
       in_place: the result is written over the frame, where the caller's `jit` donates it and the
         platform is a GPU. Where the frame is not donated, this costs a copy; elsewhere it does
         nothing, so do not donate there. Not for RGBA.
-      implementation: "triton" (NVIDIA GPUs; needs triton and jax-triton), "xla" (everywhere),
-        "reference" (plain jax.numpy, slow), or None for the first of them that can run.
+      implementation: "triton" (NVIDIA GPUs; needs triton and jax-triton), "c" (CPUs whose
+        `segjax_kernels.cpu` is built), "xla" (everywhere), "reference" (plain jax.numpy, slow), or
+        None for the first of them that can run.
       config: how the Triton kernel is cut into programs: `block` bytes of at most `rows` rows
         each. None takes what `segjax_kernels.autotune` found for this GPU, or an estimate.
 
@@ -155,6 +156,7 @@ def _triton(*arrays: jax.Array, **options: Any) -> jax.Array:
 
 IMPLEMENTATIONS = {
     "triton": Implementation(_triton, platforms=("cuda",)),
+    "c": Implementation(native.upsample_blend, platforms=("cpu",)),
     "xla": Implementation(xla.upsample_blend),
     "reference": Implementation(reference.upsample_blend),
 }

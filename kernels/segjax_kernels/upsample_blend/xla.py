@@ -154,14 +154,24 @@ def _faded(
     share_of: Callable[[jax.Array, int], jax.Array], faint: float
 ) -> Callable[[jax.Array, int], jax.Array]:
     """The same without shares of 255 up to `faint`, as `reference.fade`."""
-    least = math.ceil(255 * faint) + 1  # a share is off by up to 1.5: none that is faint is left
-    gain = (65535 - 128) // (255 - least)  # so that 255 stays 255, in 16 bits
+    least, gain = fading(faint)
 
     def faded(start: jax.Array, size: int) -> jax.Array:
         share = jnp.maximum(share_of(start, size), least) - least
         return (share * gain + 128) >> 8
 
     return faded
+
+
+def fading(faint: float) -> tuple[int, int]:
+    """Of shares of 255: up to which they become 0, and the 256ths by which the rest grows."""
+    least = math.ceil(255 * faint) + 1  # a share is off by up to 1.5: none that is faint is left
+    return least, (65535 - 128) // (255 - least)  # so that 255 stays 255, in 16 bits
+
+
+def weights(down: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Weights in [0, 1) as integers: uint16 of 256 for rows, uint32 of 65536 for columns."""
+    return np.rint(down * 256).astype(np.uint16), np.rint(right * 65536).astype(np.uint32)
 
 
 def _slice(rows: jax.Array, start: jax.Array, size: int) -> jax.Array:
@@ -199,7 +209,8 @@ def _in_bands(
     # The maps get an edge of their own pixels all around.
     rows, columns = rows + 1, (columns + 1)[:, None] * channels + np.arange(channels)
     columns = np.repeat(columns.reshape(-1), times)
-    right = np.repeat(np.rint(right * 65536), channels * times).astype(np.uint32)
+    down, right = weights(down, right)
+    right = np.repeat(right, channels * times)
 
     # Neighbours lie side by side in one word, since looking up is what costs: 255 is 255 << 8.
     padded = (reference.clip(maps) * 65280 + 0.5).astype(jnp.uint32)
@@ -213,7 +224,7 @@ def _in_bands(
 
     # A loop, because XLA would otherwise fuse this into the blend and widen for every frame row.
     wide = lax.map(widen, pairs)
-    rows, down = jnp.asarray(rows), jnp.asarray(np.rint(down * 256).astype(np.uint16)[:, None])
+    rows, down = jnp.asarray(rows), jnp.asarray(down[:, None])
 
     def band(start: jax.Array, size: int) -> jax.Array:
         above, weight = (lax.dynamic_slice_in_dim(x, start, size) for x in (rows, down))

@@ -1,4 +1,4 @@
-/* Convolutions of one picture on a CPU, called by XLA through its C FFI.
+/* Convolutions of one picture on a CPU.
  *
  * float32 NHWC maps and HWIO kernels, as the network has them. Three forms:
  *   - 3x3 of stride 1: Winograd's F(4x4, 3x3) (Lavin and Gray, 2016), a quarter of the products;
@@ -7,18 +7,11 @@
  *   - depthwise: a vector of channels at a time, whose map then lies in the nearest cache.
  * Vectors are GCC's and Clang's; LANES and PIXELS fit the registers of what -march=native gives.
  */
-#include <pthread.h>
-#include <sched.h>
-#include <stdatomic.h>
-#include <stdbool.h>
-#include <stdlib.h>
-#include <string.h>
-
 #ifdef __AVX512BF16__
 #include <immintrin.h>
 #endif
 
-#include "xla/ffi/api/c_api.h"
+#include "native.h"
 
 #if defined(__AVX512F__)
 enum { LANES = 16, PIXELS = 8 };
@@ -32,112 +25,8 @@ enum { NARROW = LANES < 8 ? LANES : 8, BLOCK = 8, CELLS = 36 };
 typedef float wide __attribute__((vector_size(4 * LANES), aligned(4)));
 typedef float narrow __attribute__((vector_size(4 * NARROW), aligned(4)));
 
-#define UNROLL _Pragma("GCC unroll 32")
 /* Not NaN to 0: a broken mask must be seen to be one. */
 #define RELU(x) ((__typeof__(x))((__typeof__((x) < 0))(x) & ~((x) < 0)))
-#define MAX(a, b) ((a) > (b) ? (a) : (b))
-#define MIN(a, b) ((a) < (b) ? (a) : (b))
-
-/* --- threads ------------------------------------------------------------------------------- */
-
-/* A frame is thirty short jobs, each behind the other. XLA's pool takes longer to wake than some of
- * them last, so a few threads of our own wait for the next one by spinning, for a while. */
-enum { MOST_THREADS = 4, SPINS = 100 };
-
-/* A while. Whoever waits on the core of the one that works makes room for it. */
-static void spin(void) {
-  for (volatile int i = 0; i < 200; i++) {
-  }
-  sched_yield();
-}
-
-typedef void Work(const void *job, long begin, long end);
-
-static struct {
-  Work *work;
-  const void *job;
-  long units, chunks;
-  atomic_long left, done; /* chunks that nobody took; chunks that are finished */
-  atomic_int asleep;
-  int threads;
-  pthread_mutex_t turn, lock;
-  pthread_cond_t wake;
-} team = {.threads = 1,
-          .turn = PTHREAD_MUTEX_INITIALIZER,
-          .lock = PTHREAD_MUTEX_INITIALIZER,
-          .wake = PTHREAD_COND_INITIALIZER};
-
-/* Whoever took a chunk reads a job that stays until it is done: the next one waits for all. */
-static void take_part(void) {
-  for (long at; atomic_load(&team.left) > 0 && (at = atomic_fetch_sub(&team.left, 1)) > 0;) {
-    const long begin = (team.chunks - at) * team.units / team.chunks;
-    team.work(team.job, begin, (team.chunks - at + 1) * team.units / team.chunks);
-    atomic_fetch_add(&team.done, 1);
-  }
-}
-
-static void *helper(void *unused) {
-  for (;;) {
-    for (int i = 0; i < SPINS; i++, spin())
-      if (atomic_load(&team.left) > 0) take_part(), i = 0;
-    pthread_mutex_lock(&team.lock);
-    atomic_fetch_add(&team.asleep, 1);
-    while (atomic_load(&team.left) <= 0) pthread_cond_wait(&team.wake, &team.lock);
-    atomic_fetch_sub(&team.asleep, 1);
-    pthread_mutex_unlock(&team.lock);
-  }
-  return unused;
-}
-
-/* As many as XLA has: it knows what the process is bound to. */
-static int wanted_threads(const XLA_FFI_CallFrame *frame) {
-  int64_t threads = 1;
-  XLA_FFI_ThreadPool_NumThreads_Args count = {
-      .struct_size = XLA_FFI_ThreadPool_NumThreads_Args_STRUCT_SIZE,
-      .ctx = frame->ctx,
-      .num_threads = &threads};
-  XLA_FFI_Error_Destroy_Args failure = {.struct_size = XLA_FFI_Error_Destroy_Args_STRUCT_SIZE};
-  failure.error = frame->api->XLA_FFI_ThreadPool_NumThreads(&count);
-  if (failure.error) frame->api->XLA_FFI_Error_Destroy(&failure);
-  return MIN(threads, MOST_THREADS);
-}
-
-/* Does units 0..units-1, with others if there are any who have no other job. */
-static void share(const XLA_FFI_CallFrame *frame, Work *work, const void *job, long units) {
-  const int threads = wanted_threads(frame);
-  if (threads == 1 || units == 1 || pthread_mutex_trylock(&team.turn)) {
-    work(job, 0, units);
-    return;
-  }
-  for (pthread_t thread; team.threads < threads; team.threads++) {
-    if (pthread_create(&thread, NULL, helper, NULL)) break;
-    pthread_detach(thread);
-  }
-  team.work = work, team.job = job, team.units = units;
-  team.chunks = MIN(units, 4 * threads);
-  atomic_store(&team.done, 0);
-  atomic_store(&team.left, team.chunks);
-  if (atomic_load(&team.asleep)) {
-    pthread_mutex_lock(&team.lock);
-    pthread_cond_broadcast(&team.wake);
-    pthread_mutex_unlock(&team.lock);
-  }
-  take_part();
-  while (atomic_load(&team.done) < team.chunks) spin();
-  pthread_mutex_unlock(&team.turn);
-}
-
-/* A thread's own memory, kept for its next call: fresh pages cost more than the work on them. */
-static float *scratch(int slot, size_t floats) {
-  static _Thread_local struct { float *memory; size_t size; } slots[2];
-  if (slots[slot].size < floats) {
-    free(slots[slot].memory);
-    slots[slot].size = (floats + 1023) / 1024 * 1024;
-    slots[slot].memory = aligned_alloc(64, slots[slot].size * sizeof(float));
-    memset(slots[slot].memory, 0, slots[slot].size * sizeof(float));
-  }
-  return slots[slot].memory;
-}
 
 /* --- the tile ------------------------------------------------------------------------------ */
 
@@ -491,25 +380,10 @@ static void depthwise(const void *job, long begin, long end) {
 
 /* --- XLA's side ---------------------------------------------------------------------------- */
 
-static int64_t attribute(const XLA_FFI_CallFrame *frame, const char *name) {
-  for (int64_t i = 0; i < frame->attrs.size; i++)
-    if (frame->attrs.names[i]->len == strlen(name) &&
-        !memcmp(frame->attrs.names[i]->ptr, name, strlen(name)))
-      return *(int64_t *)((XLA_FFI_Scalar *)frame->attrs.attrs[i])->value;
-  return 0;
-}
-
 /* (x [1, h, w, channels], kernel, bias[, add]) -> out [1, out_h, out_w, features]. The caller
  * checks shapes; every number of channels is a multiple of 8. */
-XLA_FFI_Error *segjax_convolution(XLA_FFI_CallFrame *frame) {
-  /* By the one type whose name is the same in all of JAX 0.10 to 0.12. */
-  XLA_FFI_Metadata_Extension *extension = (XLA_FFI_Metadata_Extension *)frame->extension_start;
-  if (extension && extension->extension_base.type == XLA_FFI_Extension_Metadata) {
-    XLA_FFI_Metadata *metadata = extension->metadata;
-    metadata->api_version.major_version = XLA_FFI_API_MAJOR;
-    metadata->api_version.minor_version = XLA_FFI_API_MINOR;
-    return NULL;
-  }
+EXPORT XLA_FFI_Error *segjax_convolution(XLA_FFI_CallFrame *frame) {
+  if (only_asks(frame)) return NULL;
   XLA_FFI_Buffer **args = (XLA_FFI_Buffer **)frame->args.args, *out = frame->rets.rets[0];
   Conv c = {.x = args[0]->data,
             .kernel = args[1]->data,
@@ -527,25 +401,25 @@ XLA_FFI_Error *segjax_convolution(XLA_FFI_CallFrame *frame) {
             .dilation = attribute(frame, "dilation"),
             .relu = attribute(frame, "relu")};
   if (attribute(frame, "depthwise")) {
-    share(frame, depthwise, &c, c.channels / LANES);
+    share(frame, depthwise, &c, c.channels / LANES, true);
   } else if (c.size == 3 && c.stride == 1) {
     const long plane = c.channels * c.features;
     c.mixed = scratch(1, CELLS * plane);
-    share(frame, mix_kernel, &c, plane / NARROW);
+    share(frame, mix_kernel, &c, plane / NARROW, true);
     const long tiles = (c.w + 3) / 4 * ((c.h + 3) / 4);
-    share(frame, winograd, &c, (tiles + PIXELS - 1) / PIXELS);
+    share(frame, winograd, &c, (tiles + PIXELS - 1) / PIXELS, true);
   } else {
     const long numbers = c.size * c.size * c.channels;
     c.pairs = PAIRS && attribute(frame, "bfloat16") && c.channels % 2 == 0;
     if (c.pairs) {
       c.mixed = scratch(1, numbers * c.features / 2);
-      share(frame, pair_kernel, &c, numbers / 2);
+      share(frame, pair_kernel, &c, numbers / 2, true);
     }
     if (c.size == 1 && c.stride == 1 && c.w < PIXELS) { /* one row is as good, and fills a tile */
       c.w = c.out_w = c.h * c.w;
       c.h = c.out_h = 1;
     }
-    share(frame, direct, &c, c.out_h);
+    share(frame, direct, &c, c.out_h, true);
   }
   return NULL;
 }

@@ -1,0 +1,50 @@
+"""Means of windows."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from segjax_kernels import cpu
+
+
+def box(x: jax.Array, radius: int) -> jax.Array:
+    """The mean of the window of side 2 × `radius` + 1 in the last two axes; edges repeat.
+
+    Works under `jit` and `vmap`.
+
+    Args:
+      x: float32 [..., h, w].
+      radius: in pixels, at least 0.
+
+    Returns:
+      float32 of x's shape.
+    """
+    by_xla = functools.partial(_box, radius=radius)
+    if not cpu.available() or x.dtype != jnp.float32:
+        return by_xla(x)
+
+    def by_c(x: jax.Array) -> jax.Array:
+        return cpu.call("box", x.shape, x.dtype, x, vmap="broadcast_all", radius=radius)
+
+    return lax.platform_dependent(x, cpu=by_c, default=by_xla)
+
+
+def _box(x: jax.Array, radius: int) -> jax.Array:
+    side, (height, width) = 2 * radius + 1, x.shape[-2:]
+    pad = [(0, 0)] * (x.ndim - 1)
+    rows = _written(jnp.pad(x, [*pad[1:], (radius, radius), (0, 0)], mode="edge"))
+    total = rows[..., :height, :]
+    for shift in range(1, side):
+        total = total + rows[..., shift : shift + height, :]
+    columns = _written(jnp.pad(total, [*pad, (radius, radius)], mode="edge"))
+    total = columns[..., :width]
+    for shift in range(1, side):
+        total = total + columns[..., shift : shift + width]
+    return total * (1 / side**2)
+
+
+def _written(x: jax.Array) -> jax.Array:
+    """On a CPU, XLA would compute it anew for each use; on a GPU, one kernel is worth that."""
+    return lax.platform_dependent(x, cpu=lax.optimization_barrier, default=lambda x: x)

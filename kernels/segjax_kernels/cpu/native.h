@@ -1,0 +1,30 @@
+/* What the operations share. Each is a function that XLA calls through its C FFI; the caller in
+ * Python checks shapes and dtypes. */
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "xla/ffi/api/c_api.h"
+
+#define EXPORT __attribute__((visibility("default")))
+#define UNROLL _Pragma("GCC unroll 32")
+#define MAX(a, b) ((a) > (b) ? (a) : (b))
+#define MIN(a, b) ((a) < (b) ? (a) : (b))
+
+/* Does units begin..end-1 of a job. */
+typedef void Work(const void *job, long begin, long end);
+
+/* Does units 0..units-1, with others if there are any who have no other job. Those who sleep are
+ * woken for a job that is the first of many; one alone is done sooner than they come. */
+void share(const XLA_FFI_CallFrame *frame, Work *work, const void *job, long units, bool wake);
+
+/* A thread's own memory, kept for its next call: fresh pages cost more than the work on them. It
+ * begins at a multiple of 64 bytes; what it holds is what was left there, or 0. */
+enum { SLOTS = 2 };
+float *scratch(int slot, size_t floats);
+
+/* An int64 given to the call, or 0. */
+int64_t attribute(const XLA_FFI_CallFrame *frame, const char *name);
+
+/* Whether XLA but asks for the version of its interface, which is then answered. */
+bool only_asks(const XLA_FFI_CallFrame *frame);

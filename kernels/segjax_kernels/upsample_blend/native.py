@@ -1,0 +1,38 @@
+"""`upsample_blend` in C, on a CPU whose library is built: the integers of `xla.py`, row by row."""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from segjax_kernels import cpu
+from segjax_kernels.upsample_blend import reference, xla
+
+
+def upsample_blend(
+    frame: jax.Array,
+    alpha: jax.Array,
+    background: jax.Array | None = None,
+    *,
+    faint: float = 0.0,
+    **_,
+) -> jax.Array:
+    """See `api.upsample_blend`; every array has a leading axis of N, or of 1 for all."""
+    height, width = frame.shape[1:3]
+    operands = [frame, *_map(alpha[..., None], height, width)]
+    if background is not None and background.dtype == np.float32:
+        operands += _map(background, height, width)
+    elif background is not None:
+        operands.append(background)
+    count = max(array.shape[0] for array in (frame, alpha, background) if array is not None)
+    shape = (count, height, width, 4 if background is None else 3)
+    least, gain = xla.fading(faint) if faint else (0, 0)
+    return cpu.call("upsample_blend", shape, np.uint8, *operands, least=least, gain=gain)
+
+
+def _map(small: jax.Array, height: int, width: int) -> list[Any]:
+    """A map float32 [N, h, w, C] and where each row and column of the frame lies in it."""
+    rows, down = reference.taps(height, small.shape[1])
+    columns, right = reference.taps(width, small.shape[2])
+    down, right = xla.weights(down, right)
+    return [small, rows, down, columns, right]
