@@ -121,11 +121,13 @@ $(VENV)/.plain: $(VENV)/.made $(INPUTS)
 	@echo "installing segjax and what it needs into $(VENV), once; it takes a minute or a few"
 	$(BIN)/pip install --quiet --editable .
 	@$(opencv)
+	@$(native)
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.made $(INPUTS)
 	$(BIN)/pip install --quiet --editable '.[dev]'
 	@$(opencv)
+	@$(native)
 	@touch $(VENV)/.plain $@
 
 # opencv-python links libGL, which containers and servers often lack. The headless build has the
@@ -141,5 +143,12 @@ if ! reason=$$($(BIN)/python -c 'import cv2' 2>&1); then \
     $(BIN)/pip install --quiet --no-deps "opencv-python-headless==$$version";; \
   *) echo "$$reason"; exit 1;; \
   esac; \
+fi
+endef
+
+# What a processor does for a frame, in C where there is a compiler: XLA takes up to twice as long.
+define native
+if command -v $${CC:-cc} > /dev/null; then \
+  $(BIN)/python -m segjax_kernels.cpu.build > /dev/null || echo "going on without the C functions"; \
 fi
 endef

@@ -6,7 +6,7 @@ A child process for each number of threads, bound to as many cores before JAX st
 and the peers' take turns, part by part, so that a noisy machine slows them alike: believe the
 ratios (below 1: we are faster), not the milliseconds.
 
-* network: ours at 144×256, through the C convolutions where a compiler is here, against MediaPipe's
+* network: ours at 144×256, in C where a compiler is here, against MediaPipe's
   landscape network in onnxruntime; `network_xla_ratio` is ours by XLA alone.
 * step: 720p, NumPy in and NumPy out, a picture as background. Ours with smoothing and refinement
   against OpenCV's resize, MediaPipe's network and the fastest of the OpenCV composites below.
@@ -39,7 +39,8 @@ from segjax.files import write_json
 PEER = "mediapipe_landscape_144x256.onnx"
 HEIGHT, WIDTH = 720, 1280
 WARM_UP = 10
-PAUSE_S = 0.005
+PAUSE_S = 0.033
+"""Before each turn, as between a camera's frames."""
 STEP_COMPOSITES = ("opencv_blend_linear", "opencv_blend_linear_twice", "opencv_bytes")
 MOST_LEVELS = 2
 TILE = 16
@@ -60,7 +61,7 @@ class Options:
     """Name or path of our weights."""
     threads: tuple[int, ...] = (1, 2)
     """Numbers of threads."""
-    runs: int = 150
+    runs: int = 80
     """Turns of each."""
 
 
@@ -270,8 +271,8 @@ def measure(threads: int, runs: int, model: str, peer: str) -> dict[str, Any]:
 def take_turns(group: dict[str, Work], runs: int) -> dict[str, list[float]]:
     """Milliseconds of `runs` turns of each, after a warm-up.
 
-    A pause before each lets the threads of the one before, which wait for more work by spinning,
-    fall asleep: they would be a load on the next.
+    The pause lets the threads of the one before fall asleep: they wait for more work by spinning,
+    onnxruntime's for some 20 ms, and would be a load on the next.
     """
     times: dict[str, list[float]] = {kind: [] for kind in group}
     for run in range(WARM_UP + runs):

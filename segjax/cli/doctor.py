@@ -141,6 +141,12 @@ class Machine:
             return "", str(error).split("\n")[0]
         return device.platform, device.device_kind
 
+    def has_native(self) -> bool:
+        """Whether the C functions are built for this processor."""
+        from segjax_kernels import cpu
+
+        return cpu.available()
+
     def cache(self) -> Path | None:
         """The folder of compiled code; None if it cannot be made."""
         from segjax.compilation import use_cache
@@ -182,6 +188,7 @@ def examine(machine: Machine, *, cameras: bool = True) -> Iterator[Finding]:
     yield from check_virtual_camera(machine)
     yield from check_display(machine)
     yield from check_gpu(machine)
+    yield from check_native(machine)
     yield from check_cache(machine)
     yield from check_weights(machine)
 
@@ -379,6 +386,17 @@ def check_gpu(machine: Machine) -> Iterator[Finding]:
         yield Finding("Triton", said, f"pip install triton{wanted}")
     else:
         yield Finding("Triton", triton)
+
+
+def check_native(machine: Machine) -> Iterator[Finding]:
+    """Whether a processor does a frame's work in C."""
+    about = "C functions"
+    if machine.has_native():
+        yield Finding(about, "built for this processor")
+    else:
+        said = "not built; a processor takes up to twice as long for a frame without them"
+        remedy = "python -m segjax_kernels.cpu.build    # needs a C compiler"
+        yield Finding(about, said, remedy, optional=True)
 
 
 def check_cache(machine: Machine) -> Iterator[Finding]:

@@ -31,6 +31,7 @@ class Fake(Machine):
     folder: Path | None = Path("/cache")
     write: str = ""
     weights: str = ""
+    native: bool = True
 
     def read(self, path: str) -> str:
         return self.files.get(path, "")
@@ -62,6 +63,9 @@ class Fake(Machine):
     def jax_device(self) -> tuple[str, str]:
         return self.device
 
+    def has_native(self) -> bool:
+        return self.native
+
     def cache(self) -> Path | None:
         return self.folder
 
@@ -82,7 +86,8 @@ def test_a_machine_on_which_all_is_well() -> None:
     findings = list(examine(Fake()))
     assert not [finding for finding in findings if finding.remedy]
     assert {finding.about for finding in findings} == {
-        "camera 0 (Webcam)", "virtual camera", "window", "device", "compile cache", "weights",
+        "camera 0 (Webcam)", "virtual camera", "window", "device", "C functions", "compile cache",
+        "weights",
     }  # fmt: skip
 
 
@@ -231,6 +236,10 @@ GPU_PACKAGES = {"triton": "3.6.0", "jax-triton": "0.3.1", "jax-cuda13-plugin": "
         (
             Fake(write="Read-only file system"),
             "compile cache", "Read-only file system", "sudo chown -R $USER ~/.cache/segjax",
+        ),
+        (
+            Fake(native=False),
+            "C functions", "not built", "python -m segjax_kernels.cpu.build",
         ),
         (
             Fake(weights="portrait.safetensors is empty"),

@@ -4,6 +4,7 @@ import contextlib
 import functools
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -107,6 +108,23 @@ def test_a_batch_by_vmap_is_picture_after_picture() -> None:
     found = jax.jit(jax.vmap(lambda x: cpu.convolution(x, kernel, bias)))(x)
     wanted = [cpu.convolution(one, kernel, bias) for one in x]
     np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.usefixtures("with_c")
+def test_calls_from_several_threads_do_not_disturb_each_other() -> None:
+    """They share one team of helpers; who finds it busy works alone."""
+    shapes = [(16, 32), (24, 48), (33, 65), (40, 9)]
+    calls = []
+    for height, width in shapes:
+        x, kernel, bias = normal(1, height, width, 16), normal(3, 3, 16, 16), normal(16)
+        run = jax.jit(cpu.convolution).lower(x, kernel, bias).compile()
+        calls.append((functools.partial(run, x, kernel, bias), np.asarray(run(x, kernel, bias))))
+
+    def repeat(call: Callable[[], jax.Array], wanted: np.ndarray) -> bool:
+        return all(np.array_equal(call(), wanted) for _ in range(50))
+
+    with ThreadPoolExecutor(len(calls)) as pool:
+        assert all(pool.map(lambda pair: repeat(*pair), calls))
 
 
 @pytest.mark.usefixtures("with_c")

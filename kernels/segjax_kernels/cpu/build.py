@@ -24,6 +24,7 @@ OPTIONS = (
     "-fvisibility=hidden",
     "-shared",
     "-pthread",
+    "-Werror=implicit-function-declaration",
 )
 
 

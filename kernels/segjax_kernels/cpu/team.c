@@ -1,4 +1,5 @@
 /* Threads that share a job, and the memory that each of them keeps. */
+#define _GNU_SOURCE /* for a thread's processors */
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -24,6 +25,7 @@ static struct {
   atomic_long left, done; /* chunks that nobody took; chunks that are finished */
   atomic_int asleep;
   int threads;
+  pthread_t helpers[MOST_THREADS - 1];
   pthread_mutex_t turn, lock;
   pthread_cond_t wake;
 } team = {.threads = 1,
@@ -66,6 +68,22 @@ static int wanted_threads(const XLA_FFI_CallFrame *frame) {
   return MIN(threads, MOST_THREADS);
 }
 
+/* Linux likes to wake a thread where its waker runs, and moves it away milliseconds later. */
+static void wake_elsewhere(void) {
+#ifdef __linux__
+  cpu_set_t set;
+  const int here = sched_getcpu();
+  if (here >= 0 && !sched_getaffinity(0, sizeof set, &set)) {
+    CPU_CLR(here, &set);
+    for (int i = 0; CPU_COUNT(&set) && i < team.threads - 1; i++)
+      pthread_setaffinity_np(team.helpers[i], sizeof set, &set);
+  }
+#endif
+  pthread_mutex_lock(&team.lock);
+  pthread_cond_broadcast(&team.wake);
+  pthread_mutex_unlock(&team.lock);
+}
+
 void share(const XLA_FFI_CallFrame *frame, Work *work, const void *job, long units, bool wake) {
   const int threads = wanted_threads(frame);
   const bool alone = threads == 1 || units == 1 || (!wake && atomic_load(&team.asleep) + 1 >= team.threads);
@@ -73,19 +91,16 @@ void share(const XLA_FFI_CallFrame *frame, Work *work, const void *job, long uni
     work(job, 0, units);
     return;
   }
-  for (pthread_t thread; team.threads < threads; team.threads++) {
-    if (pthread_create(&thread, NULL, helper, NULL)) break;
-    pthread_detach(thread);
+  for (pthread_t *next; team.threads < threads; team.threads++) {
+    next = &team.helpers[team.threads - 1];
+    if (pthread_create(next, NULL, helper, NULL)) break;
+    pthread_detach(*next);
   }
   team.work = work, team.job = job, team.units = units;
   team.chunks = MIN(units, 4 * threads);
   atomic_store(&team.done, 0);
   atomic_store(&team.left, team.chunks);
-  if (atomic_load(&team.asleep)) {
-    pthread_mutex_lock(&team.lock);
-    pthread_cond_broadcast(&team.wake);
-    pthread_mutex_unlock(&team.lock);
-  }
+  if (atomic_load(&team.asleep)) wake_elsewhere();
   take_part();
   while (atomic_load(&team.done) < team.chunks) spin();
   pthread_mutex_unlock(&team.turn);
