@@ -10,6 +10,13 @@ os.environ["SEGJAX_SETTINGS"] = "off"
 
 import pytest
 
+LONGEST = ("test_several.py", "test_web_page.py", "test_web_serve.py", "test_segmenter.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest comes first: of two workers, none is left alone with it at the end."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
+
 
 @pytest.fixture(scope="module")
 def quick_compile() -> Iterator[None]:

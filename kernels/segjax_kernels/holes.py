@@ -39,6 +39,11 @@ def fill_holes(alpha: Any, *, reach: int = 10) -> jax.Array:
         )
     if reach < 1:
         raise ValueError(f"got a reach of {reach}; it is at least 1 pixel")
+    return _fill(alpha, reach)
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _fill(alpha: jax.Array, reach: int) -> jax.Array:
     diagonal = max(1, round(0.8 * reach))
     offers = [o for way in WAYS for o in _farthest(alpha, way, diagonal if all(way) else reach)]
     return functools.reduce(jnp.minimum, offers)
