@@ -17,6 +17,7 @@ COMMANDS = {
     "report": "measure models on pictures and in motion, as a page and as JSON",
     "browse": "draw what training will see: pictures with their masks or labels",
     "train": "train a model from a config",
+    "average": "average the weights of runs that began from the same ones",
     "import": "turn weights of torchvision and Hugging Face into ours",
     "describe": "show a network's parts, parameters, operations, memory, field and speed",
     "release": "write a run's weights with their model card",

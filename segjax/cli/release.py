@@ -39,6 +39,9 @@ class Options:
     """Text in Markdown that the card begins with: purpose, data, licence, limits."""
     hardware: str
     """What it was trained on, in words."""
+    weights: Path | None = None
+    """Weights to release in place of the run's own, such as `segjax average` makes of them and of
+    other runs'."""
     report: Annotated[tuple[Path, ...], tyro.conf.UseAppendAction] = ()
     """A report of `segjax evaluate`, a row of the card; may be given several times, so that peers
     stand beside ours."""
@@ -58,6 +61,11 @@ def main(options: Options) -> None:
     lines = read_log(options.run / "log.jsonl")
     licence = options.out / "LICENSE"
     info = dict(released.info)
+    if options.weights:
+        released = weights.load(options.weights, trainable=True)
+        # The run's validation is of its own weights.
+        info = {name: value for name, value in info.items() if name != "validation"}
+        info |= released.info
     if licence.is_file():
         info["licence"] = licence.read_text().splitlines()[0]
     weights.save(
@@ -92,7 +100,8 @@ def write_card(
         f"{info['step']:,} of {config['steps']:,} steps of {batch} pictures "
         f"({info['step'] * batch:,} pictures seen), {hours:.1f} hours on {options.hardware}, "
         f"{np.median([line['images_per_s'] for line in steps]):.0f} pictures a second. The weights "
-        f"are the moving average with the best {curves[0]} in validation.",
+        f"are the moving average with the best {curves[0]} in validation."
+        + _averaged(info.get("averaged", [])),
         "![Validation and loss by pictures seen](curve.png)",
         f"| pictures seen | {' | '.join(curves)} |\n|---|---|---|\n"
         + "\n".join(
@@ -111,6 +120,17 @@ def write_card(
             "not be passed on.\n\n![Outlines of the best and worst cases](outlines.png)"
         )
     return "\n\n".join(parts) + "\n"
+
+
+def _averaged(parts: list[dict[str, Any]]) -> str:
+    """What the card says of weights that are the mean of several runs'."""
+    if not parts:
+        return ""
+    shares = ", ".join(f"{part['share']:.0%} after {part['step']} steps" for part in parts)
+    return (
+        f" What is released is the mean of the weights of {len(parts)} runs (`segjax average`): "
+        f"{shares}."
+    )
 
 
 def draw_curve(path: Path, lines: list[dict[str, Any]], batch_size: int) -> None:

@@ -71,6 +71,19 @@ def test_the_card_is_written_from_the_run_and_the_reports(run: Path, tmp_path: P
     assert after.info["licence"] == "For tests only"
 
 
+def test_the_mean_of_several_runs_is_released_as_such(run: Path, tmp_path: Path):
+    arrays = weights.variables(weights.create_model(TINY))
+    ones = {name: np.ones(part[...].shape, np.float32) for name, part in arrays.items()}
+    parts = [{"run": "tiny", "step": 20, "share": 0.25}, {"run": "b", "step": 9, "share": 0.75}]
+    weights.write(tmp_path / "mean.safetensors", ones, TINY, {"averaged": parts})
+    assert release(run, tmp_path / "out", "--weights", str(tmp_path / "mean.safetensors")) == 0
+    card = (tmp_path / "out/README.md").read_text()
+    assert "the mean of the weights of 2 runs (`segjax average`): 25% after 20 steps, 75%" in card
+    released = weights.load(tmp_path / "out/tiny.safetensors", trainable=True)
+    assert all((part[...] == 1).all() for part in weights.variables(released.model).values())
+    assert released.info["averaged"] == parts and released.info["step"] == 20
+
+
 def test_a_missing_run_is_one_line(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert release(tmp_path / "none", tmp_path / "out") == 2
     assert "does not exist" in capsys.readouterr().err
