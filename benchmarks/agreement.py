@@ -83,8 +83,8 @@ def paths() -> dict[str, Way]:
         found["Triton kernels, bfloat16"] = Way("triton", dtype=jnp.bfloat16)
     elif cpu.available():
         exact = functools.partial(cpu.convolution, bfloat16=False)
-        found["C convolutions, float32"] = Way("xla", exact)
-        found["C convolutions, bfloat16 products"] = Way("xla", cpu.convolution)
+        found["C, float32"] = Way(None, exact)
+        found["C, bfloat16 products"] = Way(None, cpu.convolution)
     found["XLA, bfloat16"] = Way("xla", dtype=jnp.bfloat16)
     found["plain"] = Way("xla", guided=False)
     return found

@@ -317,7 +317,7 @@ def _build_native() -> None:
         try:
             build()
         except RuntimeError as error:
-            print(f"without the C convolutions: {error}", file=sys.stderr)
+            print(f"without the C functions: {error}", file=sys.stderr)
 
 
 def _table(report: dict[str, Any], threads: tuple[int, ...]) -> Table:

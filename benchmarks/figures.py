@@ -163,8 +163,8 @@ def versions(results: Results) -> str:
     )
     parts = [machine["system"], f"Python {machine['python']}"]
     parts += [f"driver {machine['driver']}"] if machine["driver"] else []
-    native = results.get("step", {}).get("machine", {}).get("native_convolutions")
-    parts += ["the network through the C convolutions"] if native else []
+    native = results.get("step", {}).get("machine", {}).get("native")
+    parts += ["with the C functions"] if native else []
     return ", ".join([*parts, *(f"{name} {text}" for name, text in machine["versions"].items())])
 
 

@@ -5,6 +5,7 @@ the milliseconds. Each call gets other buffers than the one before, more bytes i
 caches hold, so that memory is measured and no cache.
 """
 
+import functools
 import itertools
 import os
 import platform
@@ -264,9 +265,9 @@ def machine() -> dict[str, Any]:
     }
 
 
-def native_convolutions() -> bool:
-    """Whether the network on a CPU runs through the C kernels, which are built if a compiler is
-    here."""
+@functools.cache
+def native() -> bool:
+    """Whether a CPU has the C functions, which are built if a compiler is here."""
     from segjax_kernels import cpu
     from segjax_kernels.cpu.build import build, library
 
@@ -274,7 +275,7 @@ def native_convolutions() -> bool:
         if not on_gpu() and not library().is_file():
             build()
     except RuntimeError as error:
-        say(f"without the C convolutions: {error}")
+        say(f"without the C functions: {error}")
     return not on_gpu() and cpu.available()
 
 

@@ -11,6 +11,7 @@ call, the bytes that must move, and the share of the copy's bandwidth that this 
 
 import argparse
 import functools
+import importlib
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -159,8 +160,11 @@ def implementations(use: Use, report: dict[str, Any]) -> tuple[str, ...]:
     if not callable(getattr(segjax_kernels, use.kernel, None)):
         report["skipped"][use.kernel] = "not in segjax_kernels"
         return ()
-    # On a GPU XLA's implementations are the references, or faster.
-    return ("triton", "xla") if harness.on_gpu() else ("xla", "reference")
+    if harness.on_gpu():  # XLA's implementations are the references there, or faster
+        return ("triton", "xla")
+    known = importlib.import_module(f"segjax_kernels.{use.kernel}.api").IMPLEMENTATIONS
+    native = ("c",) if "c" in known and harness.native() else ()
+    return (*native, "xla", "reference")
 
 
 def function(use: Use, case: Case, implementation: str) -> Callable[..., Any]:

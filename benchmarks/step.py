@@ -86,7 +86,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Every part, one after the other; what fails is entered under `skipped`."""
     report: dict[str, Any] = {"machine": harness.machine(), "skipped": {}, "groups": []}
     report |= {"streams": [], "start": {}, "memory": {}, "ratios": {}}
-    report["machine"]["native_convolutions"] = harness.native_convolutions()
+    report["machine"]["native"] = harness.native()
     bench = Bench(options, report)
     _ = bench.released  # without the network there is nothing to measure
     for part in harness.progress(options.part or list(PARTS), "step"):

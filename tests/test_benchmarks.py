@@ -372,14 +372,15 @@ def test_no_gpu_is_said_in_a_line(tmp_path: Path) -> None:
 def test_kernels_are_checked_timed_and_written(tmp_path: Path) -> None:
     quick = ("--size", "360p", "--seconds", "0", "--least", "1")
     done = run("kernels", "--out", str(tmp_path), "--kernel", "preprocess", *quick)
-    assert "correctness PASSED: 1 cases of 1 implementations" in done.stderr, done.stderr
+    assert "correctness PASSED" in done.stderr, done.stderr
     report = json.loads((tmp_path / "kernels.json").read_text())
     (group,) = report["groups"]
     assert (group["kernel"], group["case"]) == ("preprocess", "360p")
     assert group["bytes"] == 360 * 640 * 3 + 144 * 256 * 3 * 4
-    assert group["rows"][0]["name"] == "xla"
+    ours = group["rows"][0]["name"]
+    assert ours in ("c", "xla")  # the first where a C compiler is
     assert {"device", "date", "versions"} <= set(report["machine"])
-    pair = "preprocess, float32, 360p: xla / OpenCV INTER_AREA"
+    pair = f"preprocess, float32, 360p: {ours} / OpenCV INTER_AREA"
     assert report["ratios"][pair] > 0 and not report["skipped"]
 
 

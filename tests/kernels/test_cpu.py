@@ -1,4 +1,4 @@
-"""The C convolutions against XLA's, which are their definition."""
+"""The C functions: convolutions against XLA's; the others are held to what XLA's are."""
 
 import contextlib
 import functools
