@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from segjax_kernels import cpu
+
 WAYS = ((0, 1), (1, 0), (1, 1), (1, -1))
 """Down and right; each is gone to and fro."""
 
@@ -44,7 +46,20 @@ def fill_holes(alpha: Any, *, reach: int = 10) -> jax.Array:
 
 @functools.partial(jax.jit, static_argnums=1)
 def _fill(alpha: jax.Array, reach: int) -> jax.Array:
-    diagonal = max(1, round(0.8 * reach))
+    reaches = {"reach": reach, "diagonal": max(1, round(0.8 * reach))}
+    by_xla = functools.partial(_by_xla, **reaches)
+    if not cpu.available():
+        return by_xla(alpha)
+
+    def by_c(alpha: jax.Array) -> jax.Array:
+        return cpu.call(
+            "fill_holes", alpha.shape, alpha.dtype, alpha, vmap="broadcast_all", **reaches
+        )
+
+    return lax.platform_dependent(alpha, cpu=by_c, default=by_xla)
+
+
+def _by_xla(alpha: jax.Array, reach: int, diagonal: int) -> jax.Array:
     offers = [o for way in WAYS for o in _farthest(alpha, way, diagonal if all(way) else reach)]
     return functools.reduce(jnp.minimum, offers)
 

@@ -9,7 +9,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from segjax_kernels import box
 
 
-@pytest.fixture(params=["without_c", "with_c"], autouse=True)
+@pytest.fixture(params=["without_c", "with_c"], autouse=True, scope="module")
 def by(request):
     request.getfixturevalue(request.param)
 

@@ -9,6 +9,12 @@ from hypothesis.extra import numpy as hnp
 from segjax_kernels import fill_holes
 
 
+@pytest.fixture(params=["without_c", "with_c"], autouse=True, scope="module")
+def by(request: pytest.FixtureRequest) -> None:
+    """By XLA, and in C."""
+    request.getfixturevalue(request.param)
+
+
 def by_definition(alpha: np.ndarray, reach: int) -> np.ndarray:
     """The least of eight directions' largest alphas, pixel by pixel."""
     height, width = alpha.shape

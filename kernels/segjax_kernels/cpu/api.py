@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-TARGETS = ("segjax_convolution", "segjax_preprocess", "segjax_upsample_blend", "segjax_box")
+FUNCTIONS = ("convolution", "preprocess", "upsample_blend", "box", "fill_holes")
 
 _loaded: bool | None = None
 
@@ -31,7 +31,8 @@ def load(path: Path) -> None:
     """Makes XLA know the library at `path`."""
     global _loaded
     functions = ctypes.CDLL(str(path))
-    for target in TARGETS:
+    for name in FUNCTIONS:
+        target = f"segjax_{name}"
         capsule = jax.ffi.pycapsule(getattr(functions, target))
         jax.ffi.register_ffi_target(target, capsule, platform="cpu")
     _loaded = True
