@@ -17,7 +17,7 @@ from segjax.matting.people import Person, nobody_followed
 from segjax.matting.refine import USUAL_SOFTNESS
 from segjax.matting.smoothing import empty_state, resized
 from segjax.matting.step import ROOMS, make_mask_step, make_step, mask_size, shrink
-from segjax.memory import keep_freed_memory
+from segjax.memory import give_back_memory, keep_freed_memory
 from segjax.models import Segmenter
 
 if TYPE_CHECKING:
@@ -141,6 +141,7 @@ class Matting:
         """Compiles the best quality for a size of frame and runs it once, so that the first real
         frame is fast."""
         self._time(0, height, width)
+        give_back_memory()
         self.reset()
 
     def prepare_quality(self, quality: int, height: int, width: int) -> float:
@@ -151,6 +152,7 @@ class Matting:
             (self._time(quality, height, width), self._time(0, height, width))
             for _ in range(TRIALS)
         ]
+        give_back_memory()
         ours, best = (min(column) for column in zip(*times, strict=True))
         return ours / best
 
