@@ -14,8 +14,8 @@
 /* Does units begin..end-1 of a job. */
 typedef void Work(const void *job, long begin, long end);
 
-/* Does units 0..units-1, with others if there are any who have no other job. Those who sleep are
- * woken for a job that is the first of many; one alone is done sooner than they come. */
+/* Does units 0..units-1, with others if there are any who have no other job. `wake` those who sleep
+ * for what takes half a millisecond or is the first job of many; less is done before they come. */
 void share(const XLA_FFI_CallFrame *frame, Work *work, const void *job, long units, bool wake);
 
 /* A thread's own memory, kept for its next call: fresh pages cost more than the work on them. It

@@ -86,7 +86,8 @@ static void wake_elsewhere(void) {
 
 void share(const XLA_FFI_CallFrame *frame, Work *work, const void *job, long units, bool wake) {
   const int threads = wanted_threads(frame);
-  const bool alone = threads == 1 || units == 1 || (!wake && atomic_load(&team.asleep) + 1 >= team.threads);
+  const bool all_sleep = atomic_load(&team.asleep) + 1 >= team.threads;
+  const bool alone = threads == 1 || units == 1 || (!wake && all_sleep);
   if (alone || pthread_mutex_trylock(&team.turn)) {
     work(job, 0, units);
     return;

@@ -4,6 +4,12 @@
 
 enum { RUN = 64 }; /* pixels that are looked at together */
 
+#ifdef __has_builtin /* GCC 12, Clang */
+#if __has_builtin(__builtin_shufflevector)
+#define SHUFFLES
+#endif
+#endif
+
 typedef uint32_t four __attribute__((vector_size(16), aligned(4)));
 
 /* A small map of float32 [N or 1, height, width, 1 or 3], and where the frame's pixels lie in it:
@@ -95,7 +101,7 @@ static void fade(uint8_t least, uint16_t gain, long count, uint8_t *restrict sha
 
 /* Every byte three times. */
 static inline void spread(const uint8_t *restrict in, uint8_t *restrict out) {
-#if defined(__has_builtin) && __has_builtin(__builtin_shufflevector)
+#ifdef SHUFFLES
   typedef uint8_t bytes __attribute__((vector_size(16), aligned(1)));
   UNROLL for (int i = 0; i < RUN; i += 16) {
     const bytes x = *(const bytes *)(in + i);
@@ -103,8 +109,8 @@ static inline void spread(const uint8_t *restrict in, uint8_t *restrict out) {
         __builtin_shufflevector(x, x, 0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 4, 5);
     *(bytes *)(out + 3 * i + 16) =
         __builtin_shufflevector(x, x, 5, 5, 6, 6, 6, 7, 7, 7, 8, 8, 8, 9, 9, 9, 10, 10);
-    *(bytes *)(out + 3 * i + 32) =
-        __builtin_shufflevector(x, x, 10, 11, 11, 11, 12, 12, 12, 13, 13, 13, 14, 14, 14, 15, 15, 15);
+    *(bytes *)(out + 3 * i + 32) = __builtin_shufflevector(x, x, 10, 11, 11, 11, 12, 12, 12, 13, 13,
+                                                           13, 14, 14, 14, 15, 15, 15);
   }
 #else
   for (long i = 0; i < RUN; i++) out[3 * i] = out[3 * i + 1] = out[3 * i + 2] = in[i];
@@ -116,7 +122,7 @@ static inline void mix(const uint8_t *restrict front, const uint8_t *restrict ba
   uint8_t wide[3 * RUN];
   spread(shares, wide);
   for (long i = 0; i < 3 * RUN; i++) {
-    /* front * share + back * (255 - share) + 128, which 16 bits hold even if a part of it does not */
+    /* front * share + back * (255 - share) + 128: 16 bits hold it, if not every part of it */
     const uint16_t change = (uint16_t)(front[i] - back[i]) * wide[i];
     const uint16_t total = (uint16_t)(back[i] << 8) - back[i] + change + 128;
     out[i] = (uint16_t)(total + (total >> 8)) >> 8;
@@ -233,6 +239,6 @@ EXPORT XLA_FFI_Error *segjax_upsample_blend(XLA_FFI_CallFrame *frame) {
   } else if (frame->args.size == 7) {
     b.behind = args[6]->data, b.behinds = args[6]->dims[0], b.colour = args[6]->rank == 2;
   }
-  share(frame, blend, &b, out->dims[0] * b.height, false);
+  share(frame, blend, &b, out->dims[0] * b.height, true);
   return NULL;
 }
