@@ -146,7 +146,7 @@ if ! reason=$$($(BIN)/python -c 'import cv2' 2>&1); then \
 fi
 endef
 
-# What a processor does for a frame, in C where there is a compiler: XLA takes up to twice as long.
+# What a processor does for a frame, in C where there is a compiler: XLA takes a third to a half longer.
 define native
 if command -v $${CC:-cc} > /dev/null; then \
   $(BIN)/python -m segjax_kernels.cpu.build > /dev/null || echo "going on without the C functions"; \

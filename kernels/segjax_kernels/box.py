@@ -1,12 +1,11 @@
 """Means of windows."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 from segjax_kernels import cpu
+from segjax_kernels.dispatch import Implementation, dispatch
 
 
 def box(x: jax.Array, radius: int) -> jax.Array:
@@ -21,17 +20,16 @@ def box(x: jax.Array, radius: int) -> jax.Array:
     Returns:
       float32 of x's shape.
     """
-    by_xla = functools.partial(_box, radius=radius)
-    if not cpu.available() or x.dtype != jnp.float32:
-        return by_xla(x)
-
-    def by_c(x: jax.Array) -> jax.Array:
-        return cpu.call("box", x.shape, x.dtype, x, vmap="broadcast_all", radius=radius)
-
-    return lax.platform_dependent(x, cpu=by_c, default=by_xla)
+    return dispatch(IMPLEMENTATIONS, None, x, radius=radius)
 
 
-def _box(x: jax.Array, radius: int) -> jax.Array:
+def _by_c(x: jax.Array, radius: int) -> jax.Array:
+    if x.dtype != jnp.float32:
+        raise NotImplementedError(f"got {x.dtype}; the C function takes float32")
+    return cpu.call("box", x.shape, x.dtype, x, vmap="broadcast_all", radius=radius)
+
+
+def _by_xla(x: jax.Array, radius: int) -> jax.Array:
     side, (height, width) = 2 * radius + 1, x.shape[-2:]
     pad = [(0, 0)] * (x.ndim - 1)
     rows = _written(jnp.pad(x, [*pad[1:], (radius, radius), (0, 0)], mode="edge"))
@@ -48,3 +46,10 @@ def _box(x: jax.Array, radius: int) -> jax.Array:
 def _written(x: jax.Array) -> jax.Array:
     """On a CPU, XLA would compute it anew for each use; on a GPU, one kernel is worth that."""
     return lax.platform_dependent(x, cpu=lax.optimization_barrier, default=lambda x: x)
+
+
+IMPLEMENTATIONS = {
+    "c": Implementation(_by_c, platforms=("cpu",)),
+    "xla": Implementation(_by_xla),
+}
+"""By preference, best first."""

@@ -9,6 +9,7 @@ import numpy as np
 from jax import lax
 
 from segjax_kernels import cpu
+from segjax_kernels.dispatch import Implementation, dispatch
 
 WAYS = ((0, 1), (1, 0), (1, 1), (1, -1))
 """Down and right; each is gone to and fro."""
@@ -46,17 +47,11 @@ def fill_holes(alpha: Any, *, reach: int = 10) -> jax.Array:
 
 @functools.partial(jax.jit, static_argnums=1)
 def _fill(alpha: jax.Array, reach: int) -> jax.Array:
-    reaches = {"reach": reach, "diagonal": max(1, round(0.8 * reach))}
-    by_xla = functools.partial(_by_xla, **reaches)
-    if not cpu.available():
-        return by_xla(alpha)
+    return dispatch(IMPLEMENTATIONS, None, alpha, reach=reach, diagonal=max(1, round(0.8 * reach)))
 
-    def by_c(alpha: jax.Array) -> jax.Array:
-        return cpu.call(
-            "fill_holes", alpha.shape, alpha.dtype, alpha, vmap="broadcast_all", **reaches
-        )
 
-    return lax.platform_dependent(alpha, cpu=by_c, default=by_xla)
+def _by_c(alpha: jax.Array, **reaches: int) -> jax.Array:
+    return cpu.call("fill_holes", alpha.shape, alpha.dtype, alpha, vmap="broadcast_all", **reaches)
 
 
 def _by_xla(alpha: jax.Array, reach: int, diagonal: int) -> jax.Array:
@@ -87,3 +82,10 @@ def _apart(x: jax.Array, down: int, right: int) -> tuple[jax.Array, jax.Array]:
     left = max(0, -right)
     here, there = left, left + right
     return x[..., :height, here : here + width], x[..., down:, there : there + width]
+
+
+IMPLEMENTATIONS = {
+    "c": Implementation(_by_c, platforms=("cpu",)),
+    "xla": Implementation(_by_xla),
+}
+"""By preference, best first."""

@@ -71,7 +71,11 @@ def main(options: Options) -> None:
     infos = [released.info for released in loaded]
     info: dict[str, Any] = {
         "averaged": [
-            {"run": info.get("run", model), "step": info.get("step"), "share": share / sum(shares)}
+            {
+                "run": info.get("run", model),
+                "step": info.get("step", 0),
+                "share": share / sum(shares),
+            }
             for model, info, share in zip(models, infos, shares, strict=True)
         ]
     }

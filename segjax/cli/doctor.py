@@ -394,7 +394,7 @@ def check_native(machine: Machine) -> Iterator[Finding]:
     if machine.has_native():
         yield Finding(about, "built for this processor")
     else:
-        said = "not built; a processor takes up to twice as long for a frame without them"
+        said = "not built; a processor takes a third to a half longer for a frame without them"
         remedy = "python -m segjax_kernels.cpu.build    # needs a C compiler"
         yield Finding(about, said, remedy, optional=True)
 

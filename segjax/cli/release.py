@@ -126,7 +126,7 @@ def _averaged(parts: list[dict[str, Any]]) -> str:
     """What the card says of weights that are the mean of several runs'."""
     if not parts:
         return ""
-    shares = ", ".join(f"{part['share']:.0%} after {part['step']} steps" for part in parts)
+    shares = ", ".join(f"{part['share']:.1%} of {part['step']:,} steps" for part in parts)
     return (
         f" What is released is the mean of the weights of {len(parts)} runs (`segjax average`): "
         f"{shares}."

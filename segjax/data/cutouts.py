@@ -41,6 +41,15 @@ def stands_free(mask: np.ndarray) -> bool:
     return bool((mask > 127).any()) and all(bool((side > 12).mean() < 0.02) for side in sides)
 
 
+def shrunk(layer: np.ndarray, scale: float) -> tuple[np.ndarray, float]:
+    """A cut-out to be sampled at `scale`, and the scale that is left: it is made small by area,
+    since a linear sample of a much larger picture skips pixels."""
+    if scale >= 1:
+        return layer, scale
+    height, width = (max(1, round(scale * side)) for side in layer.shape[:2])
+    return cv2.resize(layer, (width, height), interpolation=cv2.INTER_AREA), 1.0
+
+
 def paste(
     image: np.ndarray, mask: np.ndarray, layer: np.ndarray, scale: float, left: float, top: float
 ) -> Pair:
@@ -51,9 +60,7 @@ def paste(
       left, top: where its corner lies, in pixels of the picture.
     """
     height, width = mask.shape
-    if scale < 1:  # A linear sample of a much larger picture skips pixels: average them first.
-        size = tuple(max(1, round(scale * side)) for side in layer.shape[1::-1])
-        layer, scale = cv2.resize(layer, size, interpolation=cv2.INTER_AREA), 1.0
+    layer, scale = shrunk(layer, scale)
     matrix = np.array([[scale, 0, left], [0, scale, top]])
     placed = cv2.warpAffine(layer, matrix, (width, height), flags=cv2.INTER_LINEAR)
     alpha = placed[..., 3]

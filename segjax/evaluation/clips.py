@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from segjax.data import Item, Source
-from segjax.data.cutouts import cut_out, stands_free
+from segjax.data.cutouts import cut_out, shrunk, stands_free
 from segjax.data.rooms import find_room
 from segjax.errors import SegjaxError
 from segjax.evaluation.report import read_pair
@@ -156,10 +156,7 @@ def _moving(item: Item, room: np.ndarray, speed: float, frames: int, seed: int) 
     rng = np.random.default_rng(seed)
     height, width = room.shape[:2]
     layer = cut_out(item)
-    scale = TALL * height / layer.shape[0]
-    if scale < 1:
-        layer = cv2.resize(layer, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        scale = 1.0
+    layer, scale = shrunk(layer, TALL * height / layer.shape[0])
     columns = np.flatnonzero((layer[..., 3] > 0.5).any(0))
     middle = scale * (columns[0] + columns[-1]) / 2
     # To and fro over half of the width, from the middle.

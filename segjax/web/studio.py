@@ -4,12 +4,13 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from typing import Literal, Protocol
+from typing import Literal, Protocol, cast
 
 import numpy as np
 
 from segjax.errors import SegjaxError
 from segjax.live import guard
+from segjax.live.backgrounds import BLURS
 from segjax.web.pictures import Make, Pictures
 from segjax.web.settings import Settings
 from segjax.web.sizes import SIDES
@@ -178,7 +179,7 @@ class Studio:
 
 def step_for(effect: str) -> Effect:
     """What a chosen effect is to the step."""
-    return effect if effect in ("blur", "bokeh") else "picture"
+    return cast(Effect, effect) if effect in BLURS else "picture"
 
 
 def carried(step_s: float) -> int:

@@ -6,17 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny_model import TINY
 
 from segjax import weights
 from segjax.cli import main
-from segjax.config import ModelConfig
-
-TINY = ModelConfig(
-    encoder="hybrid",
-    decoder="skip_aspp",
-    encoder_options={"widths": [8, 8, 8], "expanded": 8, "dilations": [1]},
-    decoder_options={"widths": [8, 8], "rates": [], "branch": 8},
-)
 
 
 @pytest.fixture(scope="module")

@@ -6,19 +6,12 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tiny_model import TINY
 
 from segjax import weights
 from segjax.cli import main
-from segjax.config import ModelConfig
 from segjax.files import write_json
 from segjax.images import read_image
-
-TINY = ModelConfig(
-    encoder="hybrid",
-    decoder="skip_aspp",
-    encoder_options={"widths": [8, 8, 8], "expanded": 8, "dilations": [1]},
-    decoder_options={"widths": [8, 8], "rates": [], "branch": 8},
-)
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +71,10 @@ def test_the_mean_of_several_runs_is_released_as_such(run: Path, tmp_path: Path)
     weights.write(tmp_path / "mean.safetensors", ones, TINY, {"averaged": parts})
     assert release(run, tmp_path / "out", "--weights", str(tmp_path / "mean.safetensors")) == 0
     card = (tmp_path / "out/README.md").read_text()
-    assert "the mean of the weights of 2 runs (`segjax average`): 25% after 20 steps, 75%" in card
+    assert (
+        "the mean of the weights of 2 runs (`segjax average`): 25.0% of 20 steps, 75.0% of 9"
+        in card
+    )
     released = weights.load(tmp_path / "out/tiny.safetensors", trainable=True)
     assert all((part[...] == 1).all() for part in weights.variables(released.model).values())
     assert released.info["averaged"] == parts and released.info["step"] == 20

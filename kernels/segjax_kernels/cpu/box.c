@@ -39,13 +39,11 @@ static void box(const void *job, long begin, long end) {
 EXPORT XLA_FFI_Error *segjax_box(XLA_FFI_CallFrame *frame) {
   if (only_asks(frame)) return NULL;
   const XLA_FFI_Buffer *in = frame->args.args[0], *out = frame->rets.rets[0];
-  long rows = 1;
-  for (long axis = 0; axis < in->rank - 1; axis++) rows *= in->dims[axis];
   const Box b = {.in = in->data,
                  .out = out->data,
                  .height = in->dims[in->rank - 2],
                  .width = in->dims[in->rank - 1],
                  .radius = attribute(frame, "radius")};
-  share(frame, box, &b, rows, false);
+  share(frame, box, &b, leading(in, 1), false);
   return NULL;
 }

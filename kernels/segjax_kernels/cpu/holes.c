@@ -65,14 +65,12 @@ static void fill(const void *job, long begin, long end) {
 EXPORT XLA_FFI_Error *segjax_fill_holes(XLA_FFI_CallFrame *frame) {
   if (only_asks(frame)) return NULL;
   const XLA_FFI_Buffer *in = frame->args.args[0], *out = frame->rets.rets[0];
-  long masks = 1;
-  for (long axis = 0; axis < in->rank - 2; axis++) masks *= in->dims[axis];
   const Fill f = {.in = in->data,
                   .out = out->data,
                   .height = in->dims[in->rank - 2],
                   .width = in->dims[in->rank - 1],
                   .reach = attribute(frame, "reach"),
                   .diagonal = attribute(frame, "diagonal")};
-  share(frame, fill, &f, masks, false);
+  share(frame, fill, &f, leading(in, 2), false);
   return NULL;
 }

@@ -26,5 +26,8 @@ float *scratch(int slot, size_t floats);
 /* An int64 given to the call, or 0. */
 int64_t attribute(const XLA_FFI_CallFrame *frame, const char *name);
 
+/* How many planes or rows a buffer holds: the product of its axes but the last `inner`. */
+long leading(const XLA_FFI_Buffer *buffer, long inner);
+
 /* Whether XLA but asks for the version of its interface, which is then answered. */
 bool only_asks(const XLA_FFI_CallFrame *frame);

@@ -1,4 +1,4 @@
-/* Threads that share a job, and the memory that each of them keeps. */
+/* Threads that share a job, the memory that each of them keeps, and what XLA says of a call. */
 #define _GNU_SOURCE /* for a thread's processors */
 #include <pthread.h>
 #include <sched.h>
@@ -125,6 +125,12 @@ int64_t attribute(const XLA_FFI_CallFrame *frame, const char *name) {
         !memcmp(frame->attrs.names[i]->ptr, name, strlen(name)))
       return *(int64_t *)((XLA_FFI_Scalar *)frame->attrs.attrs[i])->value;
   return 0;
+}
+
+long leading(const XLA_FFI_Buffer *buffer, long inner) {
+  long count = 1;
+  for (long axis = 0; axis < buffer->rank - inner; axis++) count *= buffer->dims[axis];
+  return count;
 }
 
 bool only_asks(const XLA_FFI_CallFrame *frame) {

@@ -11,6 +11,7 @@ enum { RUN = 64 }; /* pixels that are looked at together */
 #endif
 
 typedef uint32_t four __attribute__((vector_size(16), aligned(4)));
+typedef uint8_t bytes __attribute__((vector_size(16), aligned(1)));
 
 /* A small map of float32 [N or 1, height, width, 1 or 3], and where the frame's pixels lie in it:
  * the map's row before a frame's row (-1: outside), the share of 256 of the row after it; the same
@@ -102,7 +103,6 @@ static void fade(uint8_t least, uint16_t gain, long count, uint8_t *restrict sha
 /* Every byte three times. */
 static inline void spread(const uint8_t *restrict in, uint8_t *restrict out) {
 #ifdef SHUFFLES
-  typedef uint8_t bytes __attribute__((vector_size(16), aligned(1)));
   UNROLL for (int i = 0; i < RUN; i += 16) {
     const bytes x = *(const bytes *)(in + i);
     *(bytes *)(out + 3 * i) =
@@ -129,12 +129,34 @@ static inline void mix(const uint8_t *restrict front, const uint8_t *restrict ba
   }
 }
 
+#ifdef SHUFFLES
+/* Four pixels whose shares are 4 * QUARTER and on of sixteen: colour and opacity, or all 0. */
+#define RGBA(QUARTER)                                                                       \
+  {                                                                                         \
+    enum { A = 4 * QUARTER, B, C, D };                                                      \
+    const bytes colour = *(const bytes *)(front + 3 * (x + A)), none = {0};                 \
+    const bytes wide = __builtin_shufflevector(share, none, A, A, A, 16, B, B, B, 16, C, C, \
+                                               C, 16, D, D, D, 16);                         \
+    const bytes shown = __builtin_shufflevector(colour, none, 0, 1, 2, 16, 3, 4, 5, 16, 6,  \
+                                                7, 8, 16, 9, 10, 11, 16);                   \
+    const bytes opacity = __builtin_shufflevector(share, none, 16, 16, 16, A, 16, 16, 16,   \
+                                                  B, 16, 16, 16, C, 16, 16, 16, D);         \
+    *(bytes *)(out + 4 * (x + A)) = (shown & (bytes)(wide != none)) | opacity;              \
+  }
+#endif
+
 /* RGBA: the front's colours, or 0 where nothing of them shows. */
 static void cut_out(const uint8_t *restrict front, const uint8_t *restrict shares, long width,
                     uint8_t *restrict out) {
-  for (long x = 0; x < width; x++) {
-    const uint8_t shown = shares[x] ? 255 : 0;
-    for (long c = 0; c < 3; c++) out[4 * x + c] = front[3 * x + c] & shown;
+  long x = 0;
+#ifdef SHUFFLES
+  for (; x + 18 <= width; x += 16) { /* sixteen bytes are read for four pixels, all of the row */
+    const bytes share = *(const bytes *)(shares + x);
+    RGBA(0) RGBA(1) RGBA(2) RGBA(3)
+  }
+#endif
+  for (; x < width; x++) {
+    for (long c = 0; c < 3; c++) out[4 * x + c] = shares[x] ? front[3 * x + c] : 0;
     out[4 * x + 3] = shares[x];
   }
 }
