@@ -26,10 +26,11 @@ def box(x: jax.Array, radius: int) -> jax.Array:
 def _by_c(x: jax.Array, radius: int) -> jax.Array:
     if x.dtype != jnp.float32:
         raise NotImplementedError(f"got {x.dtype}; the C function takes float32")
-    return cpu.call("box", x.shape, x.dtype, x, vmap="broadcast_all", radius=radius)
+    return cpu.call("box", x, x, vmap="broadcast_all", radius=radius)
 
 
-def _by_xla(x: jax.Array, radius: int) -> jax.Array:
+def box_by_xla(x: jax.Array, radius: int) -> jax.Array:
+    """The same, which `grad` goes through as well."""
     side, (height, width) = 2 * radius + 1, x.shape[-2:]
     pad = [(0, 0)] * (x.ndim - 1)
     rows = _written(jnp.pad(x, [*pad[1:], (radius, radius), (0, 0)], mode="edge"))
@@ -50,6 +51,6 @@ def _written(x: jax.Array) -> jax.Array:
 
 IMPLEMENTATIONS = {
     "c": Implementation(_by_c, platforms=("cpu",)),
-    "xla": Implementation(_by_xla),
+    "xla": Implementation(box_by_xla),
 }
 """By preference, best first."""

@@ -82,10 +82,10 @@ def operation(
 def dispatch(
     implementations: Mapping[str, Implementation],
     implementation: str | None,
-    *arrays: jax.Array,
+    *arrays: Any,
     **options: Any,
 ) -> Any:
-    """Runs the named implementation, or the first of them in order that can.
+    """Runs the named implementation of some trees of arrays, or the first in order that can.
 
     The platform is known only when a computation is lowered, perhaps for another machine, so
     implementations of some platforms become branches of which lowering keeps one. Each gets the

@@ -51,7 +51,7 @@ def _fill(alpha: jax.Array, reach: int) -> jax.Array:
 
 
 def _by_c(alpha: jax.Array, **reaches: int) -> jax.Array:
-    return cpu.call("fill_holes", alpha.shape, alpha.dtype, alpha, vmap="broadcast_all", **reaches)
+    return cpu.call("fill_holes", alpha, alpha, vmap="broadcast_all", **reaches)
 
 
 def _by_xla(alpha: jax.Array, reach: int, diagonal: int) -> jax.Array:

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from segjax_kernels import box, guided_coefficients
+from segjax_kernels import fit_lines, guided_coefficients
 
 RADIUS = 2
 SOFTNESS = 3e-4
@@ -35,15 +35,9 @@ def refine(
     Returns:
       float32 [h, w] in [0, 1].
     """
-    guide = _luma(planes)
-    products = jnp.stack([guide, alpha, guide * alpha, guide * guide])
-    mean_guide, mean_alpha, mean_both, mean_square = box(products, RADIUS)
-    covariance = mean_both - mean_guide * mean_alpha
-    variance = mean_square - mean_guide * mean_guide
-    slope = covariance / (variance + SOFTNESS)
-    offset = mean_alpha - slope * mean_guide
-    slope, offset = box(jnp.stack([slope, offset]), RADIUS)
-    return _firm(*_softened(slope, offset, softness), guide)
+    brightness = _luma(planes)
+    slope, offset = fit_lines(alpha, brightness, radius=RADIUS, softness=SOFTNESS)
+    return _firm(*_softened(slope, offset, softness), brightness)
 
 
 def refine_by_lines(

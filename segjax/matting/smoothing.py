@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from segjax_kernels import box
+from segjax_kernels import box, cpu
+from segjax_kernels.dispatch import Implementation, dispatch
 
 RISING_SHARE, FALLING_SHARE = 0.06, 0.25
 """Of a new mask, where nothing moves: the network's noise is averaged over about 30 frames where it
@@ -95,6 +96,35 @@ def smooth(state: State, alpha: jax.Array, planes: jax.Array) -> tuple[State, ja
       The new state, and the smoothed mask float32 [h, w], which is 0 where there is but doubt. A
       mask that is not finite makes it NaN and is forgotten: the next one starts anew.
     """
+    return dispatch(IMPLEMENTATIONS, None, state, alpha, planes)
+
+
+def _by_c(state: State, alpha: jax.Array, planes: jax.Array) -> tuple[State, jax.Array]:
+    *after, shown = cpu.call(
+        "smooth",
+        (*state, alpha),
+        *state,
+        alpha,
+        planes,
+        rising=RISING_SHARE,
+        falling=FALLING_SHARE,
+        noise=NOISE,
+        motion=MOTION,
+        doubt=DOUBT,
+        agreement=AGREEMENT,
+        slight=SLIGHT,
+        plain=PLAIN,
+        maybe_room=MAYBE_ROOM,
+        room=ROOM,
+        shown=SHOWN,
+        sure=SURE,
+        nobody=NOBODY,
+        somebody=SOMEBODY,
+    )
+    return State(*after), shown
+
+
+def _by_xla(state: State, alpha: jax.Array, planes: jax.Array) -> tuple[State, jax.Array]:
     finite = jnp.isfinite(alpha)
     clean, usable = jnp.where(finite, alpha, 0), finite.all()
     # Means before magnitudes: noise cancels, motion does not. Then a look one pixel around, since
@@ -132,3 +162,10 @@ def presence(alpha: jax.Array) -> jax.Array:
 
 def _ramp(x: jax.Array, low: float, high: float) -> jax.Array:
     return jnp.clip((x - low) / (high - low), 0, 1)
+
+
+IMPLEMENTATIONS = {
+    "c": Implementation(_by_c, platforms=("cpu",)),
+    "xla": Implementation(_by_xla),
+}
+"""By preference, best first."""

@@ -17,6 +17,7 @@ from jax import lax
 
 import segjax
 from segjax import weights
+from segjax.matting import smoothing
 from segjax.models import convolutions_by
 from segjax_kernels import cpu
 from segjax_kernels.cpu import api, build
@@ -191,3 +192,22 @@ def test_a_compiler_that_is_not_there_is_named(
     with pytest.raises(RuntimeError, match="no C compiler: no-such-compiler is not there"):
         build.build(tmp_path / "native.so")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.usefixtures("with_c")
+@pytest.mark.parametrize("size", [(37, 53), (2, 3), (1, 1)])
+def test_smoothing_remembers_and_shows_the_same(size):
+    by_c, by_xla = (jax.jit(smoothing.IMPLEMENTATIONS[name].run) for name in ("c", "xla"))
+    rng = np.random.default_rng(8)
+    scene = rng.random((3, *size))
+    ours = theirs = smoothing.empty_state(*size)
+    mask = rng.random(size, np.float32)
+    for t in range(12):
+        # Every third mask is another one; the others, and all pictures, differ by noise.
+        mask = mask + rng.normal(0, 0.1, size) if t % 3 else rng.random(size)
+        mask = np.clip(mask, 0, 1).astype(np.float32)
+        planes = np.clip(scene + rng.normal(0, 0.02, scene.shape), 0, 1).astype(np.float32)
+        ours, shown = by_c(ours, mask, planes)
+        theirs, wanted = by_xla(theirs, mask, planes)
+        for one, other in zip((*ours, shown), (*theirs, wanted), strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-6)

@@ -7,6 +7,11 @@ from segjax.matting.refine import HIGHEST, LOWEST, refine
 REFINE = jax.jit(refine)
 
 
+@pytest.fixture(params=["without_c", "with_c"], autouse=True, scope="module")
+def by(request):
+    request.getfixturevalue(request.param)
+
+
 def noise(shape=(3, 30, 45), seed=0):
     return np.random.default_rng(seed).random(shape, np.float32)
 

@@ -1,4 +1,4 @@
-"""The mask is still where the picture is, and moves when it moves."""
+"""The mask is still where the picture is, and moves when it moves; by XLA and in C."""
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +10,11 @@ from segjax.matting.smoothing import empty_state, presence, resized, smooth
 
 HEIGHT, WIDTH = 96, 160
 STEP = jax.jit(smooth)
+
+
+@pytest.fixture(params=["without_c", "with_c"], autouse=True, scope="module")
+def by(request):
+    request.getfixturevalue(request.param)
 
 
 def picture(alpha, rng, noise=0.01):

@@ -1,14 +1,21 @@
 """What is computed by the C files beside it, and when."""
 
 import ctypes
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-FUNCTIONS = ("convolution", "preprocess", "upsample_blend", "box", "fill_holes")
+FUNCTIONS = (
+    "convolution",
+    "preprocess",
+    "upsample_blend",
+    "box",
+    "fill_holes",
+    "fit_lines",
+    "smooth",
+)
 
 _loaded: bool | None = None
 
@@ -38,24 +45,22 @@ def load(path: Path) -> None:
     _loaded = True
 
 
-def call(
-    name: str,
-    shape: Sequence[int],
-    dtype: jax.typing.DTypeLike,
-    *operands: Any,
-    vmap: str = "sequential",
-    **numbers: int,
-) -> jax.Array:
+def call(name: str, like: Any, *operands: Any, vmap: str = "sequential", **numbers: float) -> Any:
     """The result of the C function `segjax_<name>`, for lowering to a CPU alone.
+
+    Args:
+      like: of the result's shape and dtype, or a sequence of such, if there are several.
+      numbers: whole ones are int64 to C, others float32.
 
     Raises:
       NotImplementedError: the library is not built.
     """
     if not available():
         raise NotImplementedError("not built; build it by `python -m segjax_kernels.cpu.build`")
-    result = jax.ShapeDtypeStruct(tuple(shape), dtype)
-    run = jax.ffi.ffi_call(f"segjax_{name}", result, vmap_method=vmap)
-    return run(*operands, **{key: np.int64(number) for key, number in numbers.items()})
+    results = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), like)
+    run = jax.ffi.ffi_call(f"segjax_{name}", results, vmap_method=vmap)
+    kinds = {key: np.float32 if isinstance(x, float) else np.int64 for key, x in numbers.items()}
+    return run(*operands, **{key: kinds[key](number) for key, number in numbers.items()})
 
 
 def convolution(
@@ -102,5 +107,6 @@ def convolution(
     if size % 2 == 0 or (dilation > 1 and not depthwise):
         raise NotImplementedError(f"got a dense {size}×{size} of dilation {dilation}")
     shape = (1, -(-height // stride), -(-width // stride), features)
+    result = jax.ShapeDtypeStruct(shape, x.dtype)
     numbers = {"stride": stride, "dilation": dilation, "depthwise": depthwise, "relu": relu}
-    return call("convolution", shape, x.dtype, *operands, **numbers, bfloat16=bfloat16)
+    return call("convolution", result, *operands, **numbers, bfloat16=bfloat16)

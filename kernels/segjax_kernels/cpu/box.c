@@ -1,6 +1,40 @@
 /* Means of windows, of planes; edges repeat. */
 #include "native.h"
 
+void across(float *restrict room, long width, long radius, float *restrict out) {
+  const long side = 2 * radius + 1;
+  const float share = 1.f / (side * side);
+  for (long x = 0; x < radius; x++) {
+    room[x] = room[radius];
+    room[radius + width + x] = room[radius + width - 1];
+  }
+#define SUM(side)                                              \
+  for (long x = 0; x < width; x++) {                           \
+    float sum = 0;                                             \
+    UNROLL for (long i = 0; i < side; i++) sum += room[x + i]; \
+    out[x] = sum * share;                                      \
+  }
+  FOR_SIDE(side, SUM)
+#undef SUM
+}
+
+void box_row(const float *plane, long y, long height, long width, long radius,
+             float *restrict room, float *restrict out) {
+  const long side = 2 * radius + 1;
+  const float *rows[side];
+  for (long i = 0; i < side; i++)
+    rows[i] = plane + MIN(MAX(y - radius + i, 0), height - 1) * width;
+#define SUM(side)                                             \
+  for (long x = 0; x < width; x++) {                          \
+    float sum = 0;                                            \
+    UNROLL for (long i = 0; i < side; i++) sum += rows[i][x]; \
+    room[radius + x] = sum;                                   \
+  }
+  FOR_SIDE(side, SUM)
+#undef SUM
+  across(room, width, radius, out);
+}
+
 typedef struct {
   const float *in;
   float *out;
@@ -10,28 +44,11 @@ typedef struct {
 /* Units are rows of planes, of one plane after the other. */
 static void box(const void *job, long begin, long end) {
   const Box *b = job;
-  const long width = b->width, radius = b->radius, side = 2 * radius + 1;
-  const float share = 1.f / (side * side);
-  float *restrict total = scratch(0, width + 2 * radius);
+  float *room = scratch(0, b->width + 2 * b->radius);
   for (long unit = begin; unit < end; unit++) {
-    const float *plane = b->in + unit / b->height * b->height * width;
-    const long y = unit % b->height;
-    for (long down = -radius; down <= radius; down++) {
-      const float *row = plane + MIN(MAX(y + down, 0), b->height - 1) * width;
-      if (down == -radius)
-        for (long x = 0; x < width; x++) total[radius + x] = row[x];
-      else
-        for (long x = 0; x < width; x++) total[radius + x] += row[x];
-    }
-    for (long x = 0; x < radius; x++) {
-      total[x] = total[radius];
-      total[radius + width + x] = total[radius + width - 1];
-    }
-    float *restrict out = b->out + unit * width;
-    for (long x = 0; x < width; x++) out[x] = total[x];
-    for (long right = 1; right < side; right++)
-      for (long x = 0; x < width; x++) out[x] += total[x + right];
-    for (long x = 0; x < width; x++) out[x] *= share;
+    const float *plane = b->in + unit / b->height * b->height * b->width;
+    box_row(plane, unit % b->height, b->height, b->width, b->radius, room,
+            b->out + unit * b->width);
   }
 }
 

@@ -11,6 +11,14 @@
 #define MAX(a, b) ((a) > (b) ? (a) : (b))
 #define MIN(a, b) ((a) < (b) ? (a) : (b))
 
+/* Of the usual windows the compiler knows the side: sums stay in registers. */
+#define FOR_SIDE(side, DO) \
+  switch (side) {          \
+    case 3: DO(3); break;  \
+    case 5: DO(5); break;  \
+    default: DO(side);     \
+  }
+
 /* Does units begin..end-1 of a job. */
 typedef void Work(const void *job, long begin, long end);
 
@@ -23,11 +31,20 @@ void share(const XLA_FFI_CallFrame *frame, Work *work, const void *job, long uni
 enum { SLOTS = 2 };
 float *scratch(int slot, size_t floats);
 
-/* An int64 given to the call, or 0. */
+/* An int64 and a float given to the call, or 0. */
 int64_t attribute(const XLA_FFI_CallFrame *frame, const char *name);
+float fraction(const XLA_FFI_CallFrame *frame, const char *name);
 
 /* How many planes or rows a buffer holds: the product of its axes but the last `inner`. */
 long leading(const XLA_FFI_Buffer *buffer, long inner);
 
 /* Whether XLA but asks for the version of its interface, which is then answered. */
 bool only_asks(const XLA_FFI_CallFrame *frame);
+
+/* A row of sums over a window's rows stands in `room` from `radius` on, width numbers long: becomes
+ * the windows' means. The numbers at both ends are repeated `radius` times, so much room is left. */
+void across(float *room, long width, long radius, float *out);
+
+/* The means of the windows around row y of a plane. `room` holds width + 2 * radius floats. */
+void box_row(const float *plane, long y, long height, long width, long radius, float *room,
+             float *out);

@@ -119,12 +119,22 @@ float *scratch(int slot, size_t floats) {
   return slots[slot].memory;
 }
 
-int64_t attribute(const XLA_FFI_CallFrame *frame, const char *name) {
+static const void *given(const XLA_FFI_CallFrame *frame, const char *name) {
   for (int64_t i = 0; i < frame->attrs.size; i++)
     if (frame->attrs.names[i]->len == strlen(name) &&
         !memcmp(frame->attrs.names[i]->ptr, name, strlen(name)))
-      return *(int64_t *)((XLA_FFI_Scalar *)frame->attrs.attrs[i])->value;
-  return 0;
+      return ((XLA_FFI_Scalar *)frame->attrs.attrs[i])->value;
+  return NULL;
+}
+
+int64_t attribute(const XLA_FFI_CallFrame *frame, const char *name) {
+  const int64_t *value = given(frame, name);
+  return value ? *value : 0;
+}
+
+float fraction(const XLA_FFI_CallFrame *frame, const char *name) {
+  const float *value = given(frame, name);
+  return value ? *value : 0;
 }
 
 long leading(const XLA_FFI_Buffer *buffer, long inner) {

@@ -1,12 +1,14 @@
 """Lines from brightness to alpha, fitted where everything is small."""
 
 import functools
-import operator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
+
+from segjax_kernels.box import box_by_xla
+from segjax_kernels.lines import lines_by_xla
 
 LUMA = (0.299, 0.587, 0.114)
 """Brightness of red, green and blue."""
@@ -70,7 +72,8 @@ def _coefficients(
     colours = jnp.moveaxis(small, -1, 0)
     alpha = _by_colour(alpha, colours, radius, softness)
     red, green, blue = colours
-    return _lines(alpha, LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue)
+    brightness = LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
+    return lines_by_xla(alpha, brightness, radius=NEAR, softness=NEAR_SOFTNESS)
 
 
 def _by_colour(alpha: jax.Array, colours: jax.Array, radius: int, softness: float) -> jax.Array:
@@ -78,7 +81,7 @@ def _by_colour(alpha: jax.Array, colours: jax.Array, radius: int, softness: floa
     halves = _halve(jnp.concatenate([colours, alpha[None]]))
     r, g, b, a = halves
     products = jnp.stack([r * r, g * g, b * b, r * g, r * b, g * b, r * a, g * a, b * a])
-    means = _mean(jnp.concatenate([halves, products]), radius)
+    means = box_by_xla(jnp.concatenate([halves, products]), radius)
     r, g, b, a = means[:4]
     products = jnp.stack([r * r, g * g, b * b, r * g, r * b, g * b, r * a, g * a, b * a])
     rr, gg, bb, rg, rb, gb, ra, ga, ba = means[4:] - products
@@ -93,37 +96,10 @@ def _by_colour(alpha: jax.Array, colours: jax.Array, radius: int, softness: floa
     of_b = (c_rb * ra + c_gb * ga + c_bb * ba) * scale
     offset = a - of_r * r - of_g * g - of_b * b
     height, width = alpha.shape[-2:]
-    fitted = _double(_mean(jnp.stack([of_r, of_g, of_b, offset]), radius))[..., :height, :width]
+    fitted = _double(box_by_xla(jnp.stack([of_r, of_g, of_b, offset]), radius))[
+        ..., :height, :width
+    ]
     return (fitted[:3] * colours).sum(0) + fitted[3]
-
-
-def _lines(alpha: jax.Array, brightness: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The means of the lines of the windows around each pixel."""
-    maps = jnp.stack([brightness, alpha, brightness * brightness, brightness * alpha])
-    mean, mean_alpha, square, product = _mean(maps, NEAR)
-    slope = (product - mean * mean_alpha) / (square - mean * mean + NEAR_SOFTNESS)
-    slope, offset = _mean(jnp.stack([slope, mean_alpha - slope * mean]), NEAR)
-    return slope, offset
-
-
-def _mean(maps: jax.Array, radius: int) -> jax.Array:
-    """Of each map [n, ..., h, w] over windows of side 2 * `radius` + 1; edges repeat."""
-
-    def mean(maps: jax.Array) -> jax.Array:
-        height, width = maps.shape[-2:]
-        side = 2 * radius + 1
-        pad = [(0, 0)] * (maps.ndim - 2) + [(radius, radius)] * 2
-        maps = jnp.pad(maps, pad, mode="edge")
-        maps = _sum([maps[..., at : at + height, :] for at in range(side)])
-        maps = _sum([maps[..., at : at + width] for at in range(side)])
-        return maps * (1 / side**2)
-
-    # A loop, because on a CPU XLA would compute the maps anew for each place in a window.
-    return lax.platform_dependent(maps, cpu=lambda maps: lax.map(mean, maps), default=mean)
-
-
-def _sum(maps: list[jax.Array]) -> jax.Array:
-    return functools.reduce(operator.add, maps)
 
 
 def _halve(maps: jax.Array) -> jax.Array:

@@ -12,5 +12,5 @@ def preprocess(
     """See `api.preprocess`; uint8 [N, H, W, 3] → [N, h, w, 3]."""
     if size[0] > frames.shape[1] or size[1] > frames.shape[2]:
         raise NotImplementedError("implementation='c' shrinks; where a side grows, take None")
-    small = cpu.call("preprocess", (frames.shape[0], *size, 3), np.float32, frames)
-    return small.astype(dtype)
+    small = jax.ShapeDtypeStruct((frames.shape[0], *size, 3), np.float32)
+    return cpu.call("preprocess", small, frames).astype(dtype)

@@ -26,8 +26,9 @@ def upsample_blend(
         operands.append(background)
     count = max(array.shape[0] for array in (frame, alpha, background) if array is not None)
     shape = (count, height, width, 4 if background is None else 3)
+    out = jax.ShapeDtypeStruct(shape, np.uint8)
     least, gain = xla.fading(faint) if faint else (0, 0)
-    return cpu.call("upsample_blend", shape, np.uint8, *operands, least=least, gain=gain)
+    return cpu.call("upsample_blend", out, *operands, least=least, gain=gain)
 
 
 def _map(small: jax.Array, height: int, width: int) -> list[Any]:
