@@ -20,6 +20,7 @@ COMMANDS = {
     "average": "average the weights of runs that began from the same ones",
     "import": "turn weights of torchvision and Hugging Face into ours",
     "describe": "show a network's parts, parameters, operations, memory, field and speed",
+    "export": "write a network as ONNX or StableHLO, for programs without segjax",
     "release": "write a run's weights with their model card",
 }
 
