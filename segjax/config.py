@@ -59,7 +59,7 @@ class DataConfig:
     val: tuple[str, ...] = ("val.txt",)
     """Lists whose intersection, or a split that, is validated on."""
     ignore: tuple[int, ...] = ()
-    """Ids in label files that do not count; 255 never does."""
+    """Ids in label files that do not count; 255 never does. Of TFDS the numbers of classes."""
     names: tuple[str, ...] = ()
     """Of the classes, where the folder has no classes.txt."""
     favoured: str = ""
@@ -78,6 +78,17 @@ class DataConfig:
         default_factory=Augmentation
     )
     """How strongly training pictures are changed: one person before a camera, or any scene."""
+
+    def __post_init__(self) -> None:
+        if not any(bucket.weight > 0 for bucket in self.buckets) or any(
+            not bucket.weight >= 0 for bucket in self.buckets
+        ):
+            raise SegjaxError(
+                f"data.buckets has the weights {[bucket.weight for bucket in self.buckets]}; they "
+                "are at least 0, and one is above; correct them"
+            )
+        if not self.favour >= 0:
+            raise SegjaxError(f"data.favour is {self.favour}; it must be at least 0; correct it")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -184,6 +195,16 @@ class OptimizerConfig:
                 f"optimizer.accumulate is {self.accumulate}; it must be at least 1; give a larger "
                 "number"
             )
+        for name in ("learning_rate", "warmup_steps", "weight_decay", "encoder_share", "clip_norm"):
+            if not getattr(self, name) >= 0:
+                raise SegjaxError(
+                    f"optimizer.{name} is {getattr(self, name)}; it must be at least 0; correct it"
+                )
+        if not 0 <= self.ema_decay < 1:
+            raise SegjaxError(
+                f"optimizer.ema_decay is {self.ema_decay}; from 0 to below 1 the average follows "
+                "the weights; correct it"
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -226,6 +247,17 @@ class TrainConfig:
     """Checkpoints kept besides the best one."""
 
     def __post_init__(self) -> None:
+        for name, of_labels in (
+            ("loss.class_weights", self.loss.class_weights),
+            ("loss.median_frequency", self.loss.median_frequency),
+            ("data.ignore", self.data.ignore),
+            ("data.names", self.data.names),
+        ):
+            if of_labels and self.model.classes == 1:
+                raise SegjaxError(
+                    f"{name} is {of_labels} and model.classes is 1, whose soft masks have no "
+                    "labels; leave it out, or set model.classes"
+                )
         for name, value, known in (
             ("compute", self.compute, ("float32", "bfloat16")),
             ("frozen_norms", self.frozen_norms, ("none", "encoder", "all")),

@@ -100,6 +100,14 @@ def read_mask(path: Path | str) -> np.ndarray:
     return pixels
 
 
+def resize(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A picture or soft mask at `size` (height, width): by area where a side shrinks, or else
+    linearly, since areas of less than a pixel only repeat it."""
+    shrinks = pixels.shape[0] > size[0] or pixels.shape[1] > size[1]
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return cv2.resize(pixels, size[::-1], interpolation=method)
+
+
 def _bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
@@ -114,8 +122,9 @@ def _decode(data: bytes, name: Path | str) -> np.ndarray:
         raise SegjaxError(f"{name} is empty (0 bytes); a picture is needed; copy the file again")
     buffer = np.frombuffer(data, np.uint8)
     try:
-        pixels = cv2.imdecode(buffer, cv2.IMREAD_UNCHANGED)
-        if pixels is not None and (pixels.ndim == 2 or pixels.shape[2] == 3):
+        jpeg = data.startswith(b"\xff\xd8")  # which is never transparent, nor of 16 bits
+        pixels = cv2.imdecode(buffer, cv2.IMREAD_ANYCOLOR if jpeg else cv2.IMREAD_UNCHANGED)
+        if not jpeg and pixels is not None and (pixels.ndim == 2 or pixels.shape[2] == 3):
             # Read again, turned as EXIF says, which IMREAD_UNCHANGED leaves out.
             grey = pixels.ndim == 2
             pixels = cv2.imdecode(buffer, cv2.IMREAD_ANYDEPTH if grey else cv2.IMREAD_COLOR)

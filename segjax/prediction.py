@@ -12,6 +12,7 @@ from flax import nnx
 
 from segjax.config import ModelConfig
 from segjax.geometry import AREA, MULTIPLE, network_size
+from segjax.images import resize
 from segjax.models import Segmenter, fold_norms
 
 Finish = Callable[[jax.Array, jax.Array], jax.Array]
@@ -35,11 +36,20 @@ class PicturePredictor:
     Args:
       model: the network; it is left as it is.
       area: pixels of the picture that it sees; see `picture_area`.
+      multiple: of what the sides are, besides the network's own: a folder of photographs has
+        hundreds of sizes, and each would be a compilation.
       finish: goes on with the result, in the same program, before it is enlarged.
     """
 
-    def __init__(self, model: Segmenter, *, area: int = 0, finish: Finish | None = None):
-        self._area, self._multiple = area, model.multiple
+    def __init__(
+        self,
+        model: Segmenter,
+        *,
+        area: int = 0,
+        multiple: int = MULTIPLE,
+        finish: Finish | None = None,
+    ):
+        self._area, self._multiple = area, math.lcm(model.multiple, multiple)
         graph, self._parameters = _folded(model)
 
         @jax.jit
@@ -59,8 +69,8 @@ class PicturePredictor:
     def input_size(self, height: int, width: int, scale: float = 1.0) -> tuple[int, int]:
         """Height and width at which the network sees a picture."""
         if self._area:
-            area, multiple = round(self._area * scale**2), math.lcm(self._multiple, MULTIPLE)
-            return network_size(height, width, area=area, multiple=multiple)
+            area = round(self._area * scale**2)
+            return network_size(height, width, area=area, multiple=self._multiple)
         rows, columns = (
             max(1, round(side * scale / self._multiple)) * self._multiple
             for side in (height, width)
@@ -77,8 +87,7 @@ class PicturePredictor:
         rows, columns = self.input_size(height, width, scale)
         if (rows, columns) == (height, width):
             return np.array(self._forward(self._parameters, pixels))
-        small = cv2.resize(pixels, (columns, rows), interpolation=cv2.INTER_AREA)
-        found = np.asarray(self._forward(self._parameters, small))
+        found = np.asarray(self._forward(self._parameters, resize(pixels, (rows, columns))))
         return cv2.resize(found, (width, height), interpolation=cv2.INTER_LINEAR)
 
 

@@ -90,16 +90,21 @@ def load(name: str | Path, *, trainable: bool = False) -> Released:
     return Released(str(name), model, config, info)
 
 
-def load_encoder(model: Segmenter, name: str | Path) -> None:
+def load_encoder(model: Segmenter, name: str | Path) -> dict[str, Any]:
     """Gives a model's encoder its weights, in place: those of a whole network, or imported ones.
+
+    Returns:
+      The facts that stand with them.
 
     Raises:
       SegjaxError: no such weights, a truncated or foreign file, or another encoder's.
     """
     path = _find(name)
-    tensors = {key: value for key, value in _read(path)[0].items() if key.startswith("encoder.")}
+    everything, metadata = _read(path)
+    tensors = {key: value for key, value in everything.items() if key.startswith("encoder.")}
     wanted = {key: value for key, value in variables(model).items() if key.startswith("encoder.")}
     _fill(wanted, tensors, path)
+    return json.loads(metadata["info"])
 
 
 def save(

@@ -64,6 +64,12 @@ def test_what_is_not_said_takes_its_default() -> None:
         ),
         ({"steps": 0}, "steps is 0; it must be at least 1; give a larger number"),
         ({"data": {"root": "r", "batch_size": -1}}, "data.batch_size is -1; it must be at least 1"),
+        ({"data": {"root": "r", "buckets": []}}, r"data.buckets has the weights \[\]; they are"),
+        ({"data": {"root": "r", "favour": -2.0}}, "data.favour is -2.0; it must be at least 0"),
+        ({"data": {"root": "r", "ignore": [3]}}, r"data.ignore is \(3,\) and model.classes is 1"),
+        ({"loss": {"median_frequency": True}}, "loss.median_frequency is True and model.classes"),
+        ({"optimizer": {"ema_decay": 1.0}}, "optimizer.ema_decay is 1.0; from 0 to below 1 the"),
+        ({"optimizer": {"clip_norm": -1.0}}, "optimizer.clip_norm is -1.0; it must be at least 0"),
     ],
 )
 def test_a_mistake_is_named(change: dict[str, Any], words: str) -> None:

@@ -46,7 +46,7 @@ def test_probabilities_have_the_pictures_size(classes: int, area: int, size: tup
 
 
 def test_softmax_of_several_classes_and_sigmoid_of_one():
-    pixels = picture(8, 16)
+    pixels = picture(16, 32)
     logits = 5 * pixels.astype(np.float64) / 255
     powers = np.exp(logits)
     np.testing.assert_allclose(
@@ -61,11 +61,11 @@ def test_other_weights_are_taken_without_compiling_anew(monkeypatch: pytest.Monk
     call = Scaled.__call__
     monkeypatch.setattr(Scaled, "__call__", lambda self, x: traced.append(x.shape) or call(self, x))
     predict = PicturePredictor(model(1, 5.0))
-    bright = np.full((8, 16, 3), 255, np.uint8)
+    bright = np.full((16, 32, 3), 255, np.uint8)
     np.testing.assert_allclose(predict(bright), 1 / (1 + np.exp(-5)), rtol=1e-6)
     predict.take(model(1, -2.0))
     np.testing.assert_allclose(predict(bright), 1 / (1 + np.exp(2)), rtol=1e-6)
-    assert traced == [(1, 8, 16, 3)]
+    assert traced == [(1, 16, 32, 3)]
 
 
 def test_what_finishes_gets_the_small_picture():
@@ -79,8 +79,9 @@ def test_what_finishes_gets_the_small_picture():
 
 
 def test_a_picture_is_seen_at_its_own_size_or_at_an_area():
-    assert PicturePredictor(model(1)).input_size(361, 3) == (360, 8)
-    assert PicturePredictor(model(1)).input_size(361, 3, 0.5) == (184, 8)
+    assert PicturePredictor(model(1)).input_size(363, 3) == (368, 16)
+    assert PicturePredictor(model(1)).input_size(363, 3, 0.5) == (176, 16)
+    assert PicturePredictor(model(1), multiple=1).input_size(363, 3) == (360, 8)
     at_area = PicturePredictor(model(1), area=4096)
     for scale, area in ((1, 4096), (2, 4 * 4096)):
         seen = at_area.input_size(361, 480, scale)

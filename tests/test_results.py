@@ -48,7 +48,7 @@ def write_run(folder: Path, name: str, *, steps: int, score: float, classes: int
         ),
         data=DataConfig(
             root=str(folder / "toys"),
-            ignore=(9,),
+            ignore=(9,) if classes > 1 else (),
             names=NAMES if classes > 1 else (),
             buckets=(Bucket(16, 32, 1.0), Bucket(32, 32, 2.0)),
             batch_size=4,

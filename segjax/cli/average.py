@@ -79,6 +79,9 @@ def main(options: Options) -> None:
             for model, info, share in zip(models, infos, shares, strict=True)
         ]
     }
+    for key in ("data", "lists", "classes", "ignore"):
+        if all(one.get(key) == infos[0].get(key) is not None for one in infos):
+            info[key] = infos[0][key]
     # Whatever may not be done with one of them may not be done with their mean.
     if licences := sorted({info["licence"] for info in infos if "licence" in info}):
         info["licence"] = "; ".join(licences)

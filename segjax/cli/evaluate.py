@@ -99,7 +99,7 @@ def main(options: Options) -> None:
     else:
         classes = _classes(options, predictor)
         scores = [score_labels(predict, *pair, classes) for pair in progress]
-        report = summarize_labels(scores, classes.names)
+        report = summarize_labels(scores, classes)
         draw = functools.partial(write_label_pictures, scores=scores, classes=classes)
     origin = {
         "model": options.model,

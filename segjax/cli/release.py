@@ -57,6 +57,8 @@ def main(options: Options) -> None:
     """
     config = _read_json(options.run / "config.json")
     reports = [_read_json(path) for path in options.report]
+    about = _read_text(options.about, "the text that the card begins with")
+    outlines = read_image(options.outlines) if options.outlines else None
     released = weights.load(options.run / f"{config['name']}.safetensors", trainable=True)
     lines = read_log(options.run / "log.jsonl")
     licence = options.out / "LICENSE"
@@ -66,15 +68,16 @@ def main(options: Options) -> None:
         # The run's validation is of its own weights.
         info = {name: value for name, value in info.items() if name != "validation"}
         info |= released.info
-    if licence.is_file():
-        info["licence"] = licence.read_text().splitlines()[0]
+    if licence.is_file() and (text := _read_text(licence, "the licence").strip()):
+        info["licence"] = text.splitlines()[0]
+    # All that can fail by what it is given comes before the first file.
+    card = write_card(options, config, info, lines, reports, about)
     weights.save(
         options.out / f"{config['name']}.safetensors", released.model, released.config, info
     )
-    draw_curve(options.out / "curve.png", lines, config["data"]["batch_size"])
-    if options.outlines:
-        write_image(options.out / "outlines.png", read_image(options.outlines))
-    card = write_card(options, config, info, lines, reports)
+    draw_curve(options.out / "curve.png", lines, _batch(config))
+    if outlines is not None:
+        write_image(options.out / "outlines.png", outlines)
     with replacing(options.out / "README.md") as beside:
         beside.write_text(card)
     print(f"released to {options.out}: read {options.out / 'README.md'}")
@@ -86,15 +89,16 @@ def write_card(
     info: dict[str, Any],
     lines: list[dict[str, Any]],
     reports: list[dict[str, Any]],
+    about: str,
 ) -> str:
     """The model card in Markdown: the text given, then facts of the run alone."""
     steps = [line for line in lines if "step_ms" in line]
     validated = [line for line in lines if "val" in line]
     curves = _curves(validated)
     hours = _hours(steps)
-    batch = config["data"]["batch_size"]
+    batch = _batch(config)
     parts = [
-        options.about.read_text().rstrip(),
+        about.rstrip(),
         "## How it was trained",
         f"    segjax train --config configs/{config['name']}.py",
         f"{info['step']:,} of {config['steps']:,} steps of {batch} pictures "
@@ -162,6 +166,12 @@ def draw_curve(path: Path, lines: list[dict[str, Any]], batch_size: int) -> None
 
 def _table(reports: list[dict[str, Any]]) -> str:
     names = PERSON if "mean_iou" in reports[0] else LABELS
+    for report in reports:
+        if missing := [name for name in (*names, "images", "lists", "model") if name not in report]:
+            raise SegjaxError(
+                f"a report lacks {missing[0]}; all are of `segjax evaluate`, all of masks or all "
+                "of labels; leave the other out"
+            )
     rows = [f"| model | pictures | images | {' | '.join(names)} |", "|---" * 8 + "|"]
     for report in reports:
         figures = [f"{report['images']:,}", *(f"{report[name]:.3f}" for name in names)]
@@ -173,6 +183,11 @@ def _table(reports: list[dict[str, Any]]) -> str:
 def _curves(validated: list[dict[str, Any]]) -> tuple[str, ...]:
     """The two figures of a log's validations that are shown."""
     return (PERSON if validated and "mean_iou" in validated[0]["val"] else LABELS)[:2]
+
+
+def _batch(config: dict[str, Any]) -> int:
+    """Pictures in a step."""
+    return config["data"]["batch_size"] * config["optimizer"]["accumulate"]
 
 
 def _hours(steps: list[dict[str, Any]]) -> float:
@@ -188,6 +203,13 @@ def _thinned(lines: list[Any], most: int) -> list[Any]:
     if len(lines) <= most:
         return lines
     return [lines[round(i)] for i in np.linspace(0, len(lines) - 1, most)]
+
+
+def _read_text(path: Path, what: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SegjaxError(f"{path}, {what}, cannot be read: {error}; give a text file") from error
 
 
 def _read_json(path: Path) -> dict[str, Any]:

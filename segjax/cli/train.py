@@ -129,7 +129,8 @@ def main(options: Options) -> None:
         source, val_source = found.open(data.train), found.open(data.val)
     draws = draw_weights(data.root, source.stems, data.favoured, data.favour)
     say(_plan(config, len(source), options.workdir))
-    path = train(config, options.workdir, source, val_source, draws)
+    names = found.classes.names if found.classes else ()
+    path = train(config, options.workdir, source, val_source, draws, names)
     say(f"the best weights: {path}")
 
 

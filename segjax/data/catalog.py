@@ -28,6 +28,7 @@ import numpy as np
 from segjax.data import IGNORE, Item, NamedSource
 from segjax.data.classes import Classes
 from segjax.errors import SegjaxError
+from segjax.images import decode_image
 from segjax.labels import palette
 
 PREFIX = "tfds:"
@@ -182,14 +183,8 @@ class Records:
 
     def __getitem__(self, index: int, /) -> Item:
         record = self._records[index]
-        image = cv2.imdecode(np.frombuffer(record[self._recipe.image], np.uint8), cv2.IMREAD_COLOR)
-        if image is None:
-            raise SegjaxError(
-                f"the picture {self.stems[index]} cannot be decoded; JPEG and PNG are read; "
-                "prepare the data set anew"
-            )
         return {
-            "image": cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image),
+            "image": decode_image(record[self._recipe.image], self.stems[index]),
             "mask": cv2.LUT(self._recipe.read(record), self._table),
         }
 

@@ -22,7 +22,7 @@ import numpy as np
 from segjax.data import Item
 from segjax.data.classes import Classes, read_labels
 from segjax.errors import SegjaxError
-from segjax.images import is_image
+from segjax.images import decode_image, is_image
 
 LAYOUT = "a data folder holds images/, masks/ or labels/, and lists of stems such as train.txt"
 
@@ -76,11 +76,16 @@ def draw_weights(
     None, which means alike, if `favoured` is empty.
 
     Raises:
-      SegjaxError: the list is missing or empty.
+      SegjaxError: the list is missing or empty, or none of the stems stands in it.
     """
     if not favoured:
         return None
     chosen = set(read_list(Path(root) / favoured))
+    if not chosen.intersection(stems):
+        raise SegjaxError(
+            f"none of the {len(stems)} pictures to train on stands in {favoured}; data.favoured is "
+            "a list of some of them; correct it or leave it out"
+        )
     return [favour if stem in chosen else 1.0 for stem in stems]
 
 
@@ -129,14 +134,13 @@ class FolderSource:
 
     def __getitem__(self, index: int, /) -> Item:
         record = self._records[index]
-        image = cv2.imdecode(np.frombuffer(record["image"], np.uint8), cv2.IMREAD_COLOR)
         mask = cv2.imdecode(np.frombuffer(record["mask"], np.uint8), cv2.IMREAD_GRAYSCALE)
-        if image is None or mask is None:
+        if mask is None:
             raise SegjaxError(
-                f"the picture or the mask of {self.stems[index]!r} cannot be decoded; JPEG and "
-                "PNG are read; run the linter on the folder and replace what it names"
+                f"the mask of {self.stems[index]!r} cannot be decoded; PNG is read; run the linter "
+                "on the folder and replace what it names"
             )
-        return {"image": cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image), "mask": mask}
+        return {"image": decode_image(record["image"], repr(self.stems[index])), "mask": mask}
 
 
 def open_folder(

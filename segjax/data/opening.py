@@ -10,6 +10,7 @@ from segjax.data.catalog import PREFIX, find_catalogued
 from segjax.data.classes import Classes, read_classes
 from segjax.data.folders import open_folder
 from segjax.data.linter import check
+from segjax.errors import SegjaxError
 
 
 class Data(Protocol):
@@ -60,7 +61,7 @@ def find_data(
       root: a data folder, or tfds:NAME; see `segjax.data.folders` and `segjax.data.catalog`.
       classes: how many the model tells apart; with 1, masks are soft.
       ignore: ids in label files that do not count.
-      names: of the classes, where the folder has no `classes.txt`.
+      names: of the classes, where a folder has no `classes.txt`.
       cache: where prepared copies go (default `~/.cache/segjax/data`, and TFDS's own folder).
 
     Raises:
@@ -68,6 +69,10 @@ def find_data(
         `classes`.
     """
     if root.startswith(PREFIX):
+        if names:
+            raise SegjaxError(
+                f"data.names is {', '.join(names)} and {root} names its own classes; leave it out"
+            )
         return find_catalogued(root.removeprefix(PREFIX), classes, ignore=ignore, cache=cache)
     known = read_classes(root, classes, ignore=ignore, names=names) if classes > 1 else None
     return Folder(root, known, cache)

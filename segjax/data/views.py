@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 
 from segjax.data.camera import Pair
+from segjax.images import resize
 
 
 class View(NamedTuple):
@@ -63,11 +64,6 @@ def resize_to(
 
     So is a soft mask; a map of `labels` takes the nearest.
     """
-    height, width = size
-    shrinks = image.shape[0] > height or image.shape[1] > width
-    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    nearest = cv2.INTER_NEAREST_EXACT if labels else method
-    return (
-        cv2.resize(image, (width, height), interpolation=method),
-        cv2.resize(mask, (width, height), interpolation=nearest),
-    )
+    if not labels:
+        return resize(image, size), resize(mask, size)
+    return resize(image, size), cv2.resize(mask, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)

@@ -153,7 +153,7 @@ def confusion_matrix(
     return counts[:classes, :classes].astype(np.int64)
 
 
-def label_figures(confusion: np.ndarray) -> dict[str, Any]:
+def label_figures(confusion: np.ndarray, *, ignore: Sequence[int] = ()) -> dict[str, Any]:
     """The usual figures of a confusion matrix, shares in [0, 1].
 
     * `miou`: mean of `per_class_iou`, intersection over union, over the classes that are there or
@@ -164,6 +164,11 @@ def label_figures(confusion: np.ndarray) -> dict[str, Any]:
 
     The lists have one entry a class; None stands for a class of which there is nothing to say.
 
+    Args:
+      confusion: int [classes, classes], pixels by truth and by what was found.
+      ignore: classes that no truth holds, so that a single pixel found as one would make a 0 of it:
+        none of the means knows them.
+
     Raises:
       ValueError: no pixel counts.
     """
@@ -171,13 +176,20 @@ def label_figures(confusion: np.ndarray) -> dict[str, Any]:
         raise ValueError("got a confusion matrix of no pixels; some label must not be ignored")
     right = np.diag(confusion)
     true, found = confusion.sum(1), confusion.sum(0)
-    ious = _shares(right, true + found - right)
-    accuracies = _shares(right, true)
+    counts = ~np.isin(np.arange(len(confusion)), ignore)
+    ious, accuracies, dices = (
+        np.where(counts, _shares(part, whole), np.nan)
+        for part, whole in (
+            (right, true + found - right),
+            (right, true),
+            (2 * right, true + found),
+        )
+    )
     return {
         "miou": float(np.nanmean(ious)),
         "pixel_accuracy": float(right.sum() / confusion.sum()),
         "mean_accuracy": float(np.nanmean(accuracies)),
-        "dice": float(np.nanmean(_shares(2 * right, true + found))),
+        "dice": float(np.nanmean(dices)),
         "per_class_iou": _listed(ious),
         "per_class_accuracy": _listed(accuracies),
     }

@@ -12,6 +12,8 @@ import cv2
 import numpy as np
 
 from segjax.errors import SegjaxError
+from segjax.geometry import MULTIPLE
+from segjax.images import resize
 
 if TYPE_CHECKING:
     from segjax.postprocess import DenseCRF
@@ -67,7 +69,8 @@ def refine(
 
     Args:
       predictor: of whole pictures.
-      window: (height, width) of overlapping tiles that the network is shown instead.
+      window: (height, width) of overlapping tiles of the picture, which the network is shown one
+        by one, each at its own size.
       scales: how many times as high and wide as otherwise it is shown the picture; probabilities
         are averaged.
       flip: at each scale the mirrored picture too.
@@ -91,7 +94,7 @@ def refine(
             f"got the scales {list(scales)}; {predictor.name} has one size of input, so they "
             "change nothing; leave them out or give a window"
         )
-    scaled: Scaled = _by_windows(predictor, window) if window else predictor
+    scaled: Scaled = _by_windows(predictor.of_tiles(), window) if window else predictor
     predict: Predictor = scaled
     if set(scales) != {1.0} or flip:
         predict = _averaged(scaled, scales, flip)
@@ -109,14 +112,19 @@ class ReleasedPredictor:
       classes: 1 for an alpha.
       multiple: of what a window's sides are.
       info: facts of the run.
+
+    Args:
+      released: the weights.
+      tiles: are what it is called with: parts of pictures, which it sees at their own size.
     """
 
-    def __init__(self, released: "Released"):
+    def __init__(self, released: "Released", *, tiles: bool = False):
         import jax
 
         from segjax.prediction import PicturePredictor, picture_area
 
-        area = picture_area(released.config)
+        area = 0 if tiles else picture_area(released.config)
+        self._released = released
         self.name = released.name
         self.classes: int = released.config.classes
         self.multiple: int = released.model.multiple
@@ -129,7 +137,13 @@ class ReleasedPredictor:
             return jax.numpy.stack(guided_coefficients(fill_holes(alpha), small), axis=-1)
 
         finish = coefficients if self._guided else None
-        self._predict = PicturePredictor(released.model, area=area, finish=finish)
+        self._predict = PicturePredictor(
+            released.model, area=area, multiple=1 if tiles else MULTIPLE, finish=finish
+        )
+
+    def of_tiles(self) -> "ReleasedPredictor":
+        """The same network, which sees a part of a picture at its own size."""
+        return ReleasedPredictor(self._released, tiles=True)
 
     def __call__(self, pixels: np.ndarray, scale: float = 1.0) -> np.ndarray:
         """pixels uint8 RGB [H, W, 3] → alpha [H, W] or probabilities [H, W, classes], float32."""
@@ -202,6 +216,10 @@ class OnnxPredictor:
         found = self._read_output(out).astype(np.float32)
         return cv2.resize(found, pixels.shape[1::-1], interpolation=cv2.INTER_LINEAR)
 
+    def of_tiles(self) -> "OnnxPredictor":
+        """Itself: a part of a picture is squashed as a picture is."""
+        return self
+
     def _read_input(self) -> tuple[str, tuple[int, int], bool]:
         """The name, the size (height, width) and the order of the one input."""
         inputs = self._session.get_inputs()
@@ -240,11 +258,9 @@ def _by_windows(predict: Predictor, window: tuple[int, int]) -> Scaled:
     def tiled(pixels: np.ndarray, scale: float = 1.0) -> np.ndarray:
         if scale == 1:
             return predict_tiled(predict, pixels, window)
-        size = pixels.shape[1::-1]
-        sides = [max(1, round(side * scale)) for side in size]
-        method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-        found = predict_tiled(predict, cv2.resize(pixels, sides, interpolation=method), window)
-        return cv2.resize(found, size, interpolation=cv2.INTER_LINEAR)
+        height, width = (max(1, round(side * scale)) for side in pixels.shape[:2])
+        found = predict_tiled(predict, resize(pixels, (height, width)), window)
+        return cv2.resize(found, pixels.shape[1::-1], interpolation=cv2.INTER_LINEAR)
 
     return tiled
 

@@ -91,7 +91,7 @@ def score_labels(predictor: Predictor, image: Path, labels: Path, classes: Class
     pixels, true = read_labelled(image, labels, classes)
     found = to_labels(predictor(pixels))
     confusion = metrics.confusion_matrix(found, true, len(classes))
-    figures = metrics.label_figures(confusion) if confusion.any() else {}
+    figures = metrics.label_figures(confusion, ignore=classes.ignore) if confusion.any() else {}
     return LabelScore(
         image.stem,
         confusion,
@@ -128,7 +128,7 @@ def summarize(scores: Sequence[Score]) -> dict[str, Any]:
     }
 
 
-def summarize_labels(scores: Sequence[LabelScore], names: Sequence[str]) -> dict[str, Any]:
+def summarize_labels(scores: Sequence[LabelScore], classes: Classes) -> dict[str, Any]:
     """The figures of a set of labels under fixed keys, and those of each under `per_image`.
 
     They are those of `label_figures` for the `confusion` summed over the pictures, but
@@ -144,9 +144,9 @@ def summarize_labels(scores: Sequence[LabelScore], names: Sequence[str]) -> dict
             f"all pixels of {len(scores)} pictures are ignored; labels that count are needed; look "
             "at --ignore and at the labels"
         )
-    figures = metrics.label_figures(confusion)
+    figures = metrics.label_figures(confusion, ignore=classes.ignore)
     for key in ("per_class_iou", "per_class_accuracy"):
-        figures[key] = dict(zip(names, figures[key], strict=True))
+        figures[key] = dict(zip(classes.names, figures[key], strict=True))
     boundaries = [s.boundary_f for s in scores if s.boundary_f is not None]
     rows = [s._asdict() for s in scores]
     for row in rows:

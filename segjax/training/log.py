@@ -1,6 +1,7 @@
 """The log of a run: one JSON object a line, and one curve however often the run was stopped."""
 
 import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,14 @@ class Log:
     """Appends to log.jsonl in `workdir`, and tells TensorBoard the same by events in tensorboard/.
 
     Lines of steps after `start_step` were never reached and are removed. Of several processes one
-    writes: the others' logs are not `active`.
+    writes: the others' logs are not `active`. A list of figures is one of each class, which
+    TensorBoard shows by its name in `names`, or its number.
     """
 
-    def __init__(self, workdir: Path, start_step: int, *, active: bool = True):
+    def __init__(
+        self, workdir: Path, start_step: int, *, active: bool = True, names: Sequence[str] = ()
+    ):
+        self._labels = names
         self._path, self._pictures = workdir / "log.jsonl", workdir / "pictures"
         self._active = active
         if not active:
@@ -45,9 +50,18 @@ class Log:
         for name, value in figures.items():
             table = value if isinstance(value, dict) else {name: value}
             group = name if isinstance(value, dict) else "train"
-            for key, number in table.items():
-                if isinstance(number, int | float):
-                    self._events.add_scalar(f"{group}/{key}", number, step)
+            for key, number in self._numbers(table):
+                self._events.add_scalar(f"{group}/{key}", number, step)
+
+    def _numbers(self, table: dict[str, Any]) -> Iterator[tuple[str, float]]:
+        for key, value in table.items():
+            if isinstance(value, int | float):
+                yield key, value
+            elif isinstance(value, list):
+                labels = self._labels if len(self._labels) == len(value) else range(len(value))
+                for label, number in zip(labels, value, strict=True):
+                    if number is not None:
+                        yield f"{key}/{label}", number
 
     def draw(self, step: int, pixels: np.ndarray) -> None:
         """Keeps a picture, uint8 RGB, as a file in pictures/ too."""

@@ -1,7 +1,7 @@
 """The training loop, top to bottom in the order in which it runs."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from rich.progress import (
 )
 
 from segjax import weights
-from segjax.config import TrainConfig
+from segjax.config import ModelConfig, TrainConfig, from_dict, to_dict
 from segjax.data import Source
 from segjax.data.loader import train_batches
 from segjax.data.statistics import median_frequency_weights
@@ -46,6 +46,7 @@ def train(
     train_source: Source,
     val_source: Source,
     draws: list[float] | None = None,
+    names: Sequence[str] = (),
 ) -> Path:
     """Trains, or goes on training, in `workdir`, which holds after it
 
@@ -65,6 +66,7 @@ def train(
       train_source: pictures to train on.
       val_source: pictures to validate on.
       draws: how often each training picture is drawn, relative to the others.
+      names: of the classes, if there are several; the config's by default.
 
     Returns:
       The path of the weights.
@@ -73,12 +75,14 @@ def train(
       SegjaxError: the loss is not finite, the batch does not divide among the devices, the folder
         belongs to another config or cannot be written, or SIGINT or SIGTERM came to any process.
     """
+    names = names or config.data.names
     row = devices.find_devices(config.data.batch_size, fsdp=config.fsdp)
     checkpoints = Checkpoints(workdir / "checkpoints", keep=config.keep)
     claim(workdir, config, started=checkpoints.newest() is not None)
     released = workdir / f"{config.name}.safetensors"
 
-    model = _create_model(config)
+    model, origin = _create_model(config)
+    _check_buckets(config, model.multiple)
     optimizer = create_optimizer(config.optimizer, config.steps)
     schedule = create_schedule(config.optimizer, config.steps)
     state = create_state(model, optimizer)
@@ -113,19 +117,22 @@ def train(
         average = nnx.clone(model)
         merge(average, *row.local(state.average))
         predict.take(average)
-        figures = validate(predict, val_source, config.model.classes, row)
+        figures = validate(
+            predict, val_source, config.model.classes, row, ignore=config.data.ignore
+        )
         log.write(step, val=figures)
         if devices.first():
             items = [val_source[index] for index in range(min(EXAMPLES, len(val_source)))]
             log.draw(step, draw_examples(predict, items, config.model.classes))
             if headline(figures) > best:
-                weights.save(released, average, config.model, _facts(config, step, figures))
+                facts = {**_facts(config, step, figures, names), **origin}
+                weights.save(released, average, config.model, facts)
         return headline(figures)
 
     with (
         closing(checkpoints),
         closing(batches),
-        closing(Log(workdir, step, active=devices.first())) as log,
+        closing(Log(workdir, step, active=devices.first(), names=names)) as log,
         closing(Profile(workdir / "profile", config.profile_steps)) as profile,
         interruptible() as signals,
         _progress(config.steps, step) as progress,
@@ -209,7 +216,17 @@ def _gave_up(config: TrainConfig, since_best: int) -> bool:
     return 0 < config.patience <= since_best
 
 
-def _create_model(config: TrainConfig) -> Segmenter:
+def _check_buckets(config: TrainConfig, multiple: int) -> None:
+    for bucket in config.data.buckets:
+        if bucket.height % multiple or bucket.width % multiple:
+            raise SegjaxError(
+                f"data.buckets has {bucket.height}x{bucket.width}; the network takes sides that "
+                f"are multiples of {multiple}; give such"
+            )
+
+
+def _create_model(config: TrainConfig) -> tuple[Segmenter, dict[str, str]]:
+    """The network to begin with, and of which weights it is."""
     if config.init and config.encoder_init:
         raise SegjaxError("got both --init and --encoder-init; the first has an encoder; give one")
     if not config.init:
@@ -217,17 +234,24 @@ def _create_model(config: TrainConfig) -> Segmenter:
             model = weights.create_model(config.model)
         except (ValueError, TypeError) as error:
             raise SegjaxError(f"the config's model cannot be built: {error}; mend it") from error
-        if config.encoder_init:
-            weights.load_encoder(model, config.encoder_init)
-        return model
+        if not config.encoder_init:
+            return model, {}
+        info = weights.load_encoder(model, config.encoder_init)
+        return model, {"encoder_init": Path(config.encoder_init).name, **_licence(info)}
     start = weights.load(config.init, trainable=True)
-    for name, (theirs, ours) in differences(start.config, config.model).items():
+    same = from_dict(ModelConfig, to_dict(config.model), "model")  # lists become tuples there too
+    for name, (theirs, ours) in differences(start.config, same).items():
         if name not in ("seed", "area"):
             raise SegjaxError(
                 f"the weights {config.init} are of another network than the config's: {name} is "
                 f"{theirs}, not {ours}; --init needs the same network; take their config"
             )
-    return start.model
+    return start.model, {"init": Path(config.init).name, **_licence(start.info)}
+
+
+def _licence(info: dict[str, Any]) -> dict[str, str]:
+    """What may not be done with weights may not be done with what goes on from them."""
+    return {"licence": info["licence"]} if "licence" in info else {}
 
 
 def _class_weights(config: TrainConfig, source: Source) -> np.ndarray | None:
@@ -243,8 +267,10 @@ def _class_weights(config: TrainConfig, source: Source) -> np.ndarray | None:
     return np.array(loss.class_weights, np.float32) if loss.class_weights else None
 
 
-def _facts(config: TrainConfig, step: int, figures: dict[str, Any]) -> dict[str, Any]:
-    several = {"classes": list(config.data.names), "ignore": list(config.data.ignore)}
+def _facts(
+    config: TrainConfig, step: int, figures: dict[str, Any], names: Sequence[str]
+) -> dict[str, Any]:
+    several = {"classes": list(names), "ignore": list(config.data.ignore)}
     return {
         "run": config.name,
         "step": step,

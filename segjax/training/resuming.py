@@ -26,7 +26,10 @@ def claim(workdir: Path, config: TrainConfig, *, started: bool) -> None:
     path = workdir / "config.json"
     if started and path.exists():
         began = from_dict(TrainConfig, json.loads(path.read_text()), str(path))
-        for name, (then, now) in differences(began, config).items():
+        same = from_dict(
+            TrainConfig, to_dict(config), "the config"
+        )  # lists become tuples there too
+        for name, (then, now) in differences(began, same).items():
             if name not in MAY_CHANGE:
                 raise SegjaxError(
                     f"the run in {workdir} began with {name} {then}, now it is {now}; resuming "

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from segjax.data import Item, Source
+from segjax.errors import SegjaxError
 from segjax.evaluation.metrics import confusion_matrix, iou, label_figures, overlap
 from segjax.labels import palette, to_labels
 from segjax.training.devices import Devices
@@ -16,10 +17,21 @@ Predict = Callable[[np.ndarray], np.ndarray]
 """A picture uint8 [H, W, 3] → probabilities float32: [H, W] of a person, [H, W, classes] else."""
 
 
-def validate(predict: Predict, source: Source, classes: int, row: Devices) -> dict[str, Any]:
+def validate(
+    predict: Predict,
+    source: Source,
+    classes: int,
+    row: Devices,
+    *,
+    ignore: Sequence[int] = (),
+) -> dict[str, Any]:
     """The figures of a source, at full image size; each process looks at its share of pictures.
 
-    `mean_iou` and `median_iou` of the person for one class, those of `label_figures` for several.
+    `mean_iou` and `median_iou` of the person for one class, those of `label_figures` for several,
+    without the classes to `ignore`.
+
+    Raises:
+      SegjaxError: all pixels of all pictures are ignored.
     """
     index, count = jax.process_index(), jax.process_count()
     shares = range(index, len(source), count)
@@ -32,7 +44,13 @@ def validate(predict: Predict, source: Source, classes: int, row: Devices) -> di
     confusion = np.zeros((classes, classes), np.int64)
     for item in (source[index] for index in shares):
         confusion += confusion_matrix(to_labels(predict(item["image"])), item["mask"], classes)
-    return label_figures(row.gather(confusion).sum(0))
+    total = row.gather(confusion).sum(0)
+    if not total.any():
+        raise SegjaxError(
+            f"all pixels of {len(source)} pictures to validate on are ignored; labels that count "
+            "are needed; look at data.ignore and at the labels"
+        )
+    return label_figures(total, ignore=ignore)
 
 
 def headline(figures: dict[str, Any]) -> float:

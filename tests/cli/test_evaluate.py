@@ -199,6 +199,9 @@ class Fake:
     ):
         self._function, self.classes, self.info = function, classes, info or {}
 
+    def of_tiles(self) -> "Fake":
+        return self
+
     def __call__(self, pixels: np.ndarray, scale: float = 1.0) -> np.ndarray:
         return self._function(pixels)
 

@@ -1,6 +1,7 @@
 """From a run to released weights with a model card."""
 
 import json
+import shutil
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -10,8 +11,16 @@ from tiny_model import TINY
 
 from segjax import weights
 from segjax.cli import main
+from segjax.cli.release import LABELS
 from segjax.files import write_json
 from segjax.images import read_image
+
+CONFIG = {
+    "name": "tiny",
+    "steps": 40,
+    "data": {"batch_size": 2},
+    "optimizer": {"accumulate": 2},
+}
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +29,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     info = {"step": 20, "run": "tiny"}
     weights.save(folder / "tiny.safetensors", weights.create_model(TINY), TINY, info)
-    write_json(folder / "config.json", {"name": "tiny", "steps": 40, "data": {"batch_size": 4}})
+    write_json(folder / "config.json", CONFIG)
     lines = [
         {"step": 20, "loss": 0.9, "step_ms": 500.0, "images_per_s": 8.0},
         {"step": 20, "val": {"mean_iou": 0.6125, "median_iou": 0.7}},
@@ -83,6 +92,31 @@ def test_the_mean_of_several_runs_is_released_as_such(run: Path, tmp_path: Path)
 def test_a_missing_run_is_one_line(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert release(tmp_path / "none", tmp_path / "out") == 2
     assert "does not exist" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "words"),
+    [
+        ("about.md", "the text that the card begins with, cannot be read"),
+        ("val.json", "lacks miou"),
+    ],
+)
+def test_nothing_is_written_where_something_is_wrong(
+    run: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    spoilt: str,
+    words: str,
+) -> None:
+    copy = shutil.copytree(run, tmp_path / "run")
+    if spoilt == "about.md":
+        (copy / spoilt).unlink()
+    other = {"model": "x", "lists": [], "images": 1, "miou": 0.4} | dict.fromkeys(LABELS, 0.5)
+    write_json(copy / "other.json", other)
+    reports = ("--report", str(copy / "other.json"), "--report", str(copy / "val.json"))
+    assert release(copy, tmp_path / "out", *reports) == 2
+    assert words in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

@@ -5,12 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from segjax.data import IGNORE
 from segjax.data.classes import read_classes
-from segjax.data.folders import open_folder, read_list
+from segjax.data.folders import draw_weights, open_folder, read_list
 from segjax.data.synthetic import write_folder
 from segjax.errors import SegjaxError
 from segjax.images import read_image, read_mask, write_image
@@ -163,5 +164,17 @@ def test_a_binary_list_is_refused(tmp_path: Path):
 def test_a_picture_that_cannot_be_decoded_is_named(root: Path, tmp_path: Path):
     (root / "images" / "p00001.jpg").write_text("no picture")
     source = open_folder(root, cache=tmp_path / "cache")
-    with pytest.raises(SegjaxError, match="'p00001' cannot be decoded"):
+    with pytest.raises(SegjaxError, match="'p00001' is not a picture that can be decoded"):
         source[1]
+
+
+def test_transparency_is_laid_over_white_as_everywhere_else(root: Path, tmp_path: Path):
+    clear = np.zeros((120, 160, 4), np.uint8)
+    (root / "images" / "p00001.jpg").write_bytes(cv2.imencode(".png", clear)[1].tobytes())
+    assert (open_folder(root, cache=tmp_path / "cache")[1]["image"] == 255).all()
+
+
+def test_a_favoured_list_of_other_pictures_is_refused(root: Path):
+    (root / "few.txt").write_text("p99999\n")
+    with pytest.raises(SegjaxError, match=r"none of the 1 pictures to train on stands in few\.txt"):
+        draw_weights(root, ["p00001"], "few.txt", 2.0)

@@ -292,6 +292,15 @@ def test_a_class_that_was_found_where_none_is_counts_in_miou_and_not_in_accuracy
     assert (figures["miou"], figures["mean_accuracy"]) == (0.375, 0.75)
 
 
+def test_a_class_that_no_truth_holds_is_not_made_a_0_by_one_pixel():
+    confusion = np.array([[0, 0, 0], [1, 99, 0], [0, 0, 50]])
+    figures = label_figures(confusion, ignore=(0, 7))
+    assert figures["per_class_iou"] == [None, pytest.approx(0.99), 1]
+    assert figures["miou"] == pytest.approx(0.995)
+    assert figures["dice"] == pytest.approx((2 * 99 / 199 + 1) / 2)
+    assert label_figures(confusion)["miou"] == pytest.approx(1.99 / 3)
+
+
 @pytest.mark.parametrize(("classes", "size"), [(2, 1), (3, 41), (11, 500), (150, 2000)])
 def test_labels_agree_with_scikit_learn(classes: int, size: int):
     """Of random labels with ignored pixels, in float64, to 1e-6."""

@@ -49,6 +49,9 @@ class Fake:
     def __init__(self, predict: Any) -> None:
         self._predict = predict
 
+    def of_tiles(self) -> "Fake":
+        return self
+
     def __call__(self, pixels: np.ndarray, scale: float = 1.0) -> np.ndarray:
         return self._predict(pixels)
 
@@ -256,7 +259,7 @@ def test_nothing_more_is_the_network_itself():
 def test_views_of_a_network_without_context_agree():
     """What looks at each pixel alone says the same in a window, mirrored and enlarged."""
     predict = ReleasedPredictor(released(3))
-    pixels = np.repeat(np.repeat(picture(4, 5), 8, axis=0), 8, axis=1)
+    pixels = np.repeat(np.repeat(picture(4, 6), 8, axis=0), 8, axis=1)
     whole = predict(pixels)
     np.testing.assert_allclose(refine(predict, window=(16, 24))(pixels), whole, atol=1e-5)
     np.testing.assert_allclose(refine(predict, flip=True)(pixels), whole, atol=1e-5)
@@ -275,13 +278,20 @@ def test_flipping_averages_with_the_mirrored_picture():
 
 def test_the_network_sees_each_scale_once():
     for area, sizes in (
-        (None, [(16, 24), (32, 48), (48, 72)]),
+        (None, [(16, 32), (32, 48), (48, 64)]),
         (32 * 48, [(16, 16), (32, 48), (48, 80)]),
     ):
         SEEN.clear()
         predict = ReleasedPredictor(released(3, area))
         refine(predict, scales=(0.5, 1.0, 1.5), flip=True)(picture(32, 48))
         assert [shape[1:3] for shape in SEEN] == sizes
+
+
+def test_windows_are_seen_at_their_own_size_by_a_network_that_sees_pictures_at_an_area():
+    SEEN.clear()
+    predict = ReleasedPredictor(released(3, area=16 * 16))
+    refine(predict, window=(24, 40))(picture(48, 80))
+    assert {shape[1:3] for shape in SEEN} == {(24, 40)}
 
 
 def test_scales_of_windows_are_the_pictures():

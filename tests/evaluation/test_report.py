@@ -205,7 +205,7 @@ def test_labels_that_are_all_ignored_have_no_figures(tmp_path: Path):
     got = score_labels(by_channel, *label_pair(tmp_path, "x", bands(11), bands(0)), CLASSES)
     assert (got.miou, got.pixel_accuracy, got.boundary_f) == (None, None, None)
     with pytest.raises(SegjaxError, match="all pixels of 1 pictures are ignored"):
-        summarize_labels([got], CLASSES.names)
+        summarize_labels([got], CLASSES)
 
 
 def test_the_summary_of_labels_sums_pixels_first(tmp_path: Path):
@@ -213,7 +213,7 @@ def test_the_summary_of_labels_sums_pixels_first(tmp_path: Path):
     half = label_pair(tmp_path, "b", bands(0, 0, 11), bands(0, 1, 1))
     nothing = label_pair(tmp_path, "c", bands(11), bands(0))
     scores = [score_labels(by_channel, *pair, CLASSES) for pair in (perfect, half, nothing)]
-    report = summarize_labels(scores, CLASSES.names)
+    report = summarize_labels(scores, CLASSES)
     assert report["images"] == 3
     assert report["confusion"] == [[360, 180, 0], [0, 360, 0], [0, 0, 0]]
     share = pytest.approx(2 / 3)

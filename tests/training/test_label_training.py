@@ -116,6 +116,9 @@ def test_tensorboard_is_told_the_log(whole: Path) -> None:
             losses += [value.simple_value] if value.tag == "train/loss" else []
     assert told["train/loss"] == told["train/images_per_s"] == [*range(1, 9)]
     assert told["val/miou"] == told["examples"] == [4, 8]
+    assert {tag for tag in told if tag.startswith("val/per_class_iou/")} == {
+        f"val/per_class_iou/{label}" for label in range(3)
+    }
     assert losses == pytest.approx(
         [row["loss"] for row in read(whole / "log.jsonl") if "loss" in row]
     )
@@ -152,7 +155,7 @@ def test_a_run_ends_when_validation_no_longer_improves(
 ) -> None:
     config = changed({"eval_every": 1, "patience": 2, "profile_steps": (0, 0)}, CONFIG)
     scores = iter([0.5, 0.6, 0.4, 0.6, 0.9])
-    monkeypatch.setattr(loop, "validate", lambda *arguments: {"miou": next(scores)})
+    monkeypatch.setattr(loop, "validate", lambda *_, **__: {"miou": next(scores)})
     for _ in range(2):  # what has ended does not go on
         assert loop.train(config, tmp_path, TRAIN, VAL) == tmp_path / "several.safetensors"
         assert [line["step"] for line in read(tmp_path / "log.jsonl")] == [1, 1, 2, 2, 3, 3, 4, 4]

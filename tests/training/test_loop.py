@@ -18,7 +18,7 @@ from jax.experimental.compilation_cache import compilation_cache
 from small_run import CONFIG, TRAIN, VAL, Change, changed
 
 from segjax import weights
-from segjax.config import ModelConfig
+from segjax.config import Bucket, ModelConfig
 from segjax.errors import SegjaxError
 from segjax.images import read_image
 from segjax.training import loop
@@ -180,6 +180,21 @@ def test_another_config_does_not_go_on(whole: Path, change: Change, words: str) 
     assert (whole / "config.json").read_text() == before
 
 
+def test_a_list_in_a_config_is_the_tuple_that_json_makes_of_it(whole: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(whole, tmp_path / "run")
+    listed = changed({"model.encoder_options": {"widths": [8, 8, 8], "depths": [0, 0, 0]}})
+    loop.train(listed, run, TRAIN, VAL)
+    loop._create_model(
+        dataclasses.replace(listed, init=str(whole / "small.safetensors"))  # of the same network
+    )
+
+
+def test_a_size_that_the_network_does_not_take_is_named(tmp_path: Path) -> None:
+    odd = changed({"data.buckets": (Bucket(30, 48, 1.0),)})
+    with pytest.raises(SegjaxError, match=r"data.buckets has 30x48; .* multiples of \d+; give"):
+        loop.train(odd, tmp_path, TRAIN, VAL)
+
+
 def test_other_pictures_do_not_go_on(whole: Path, tmp_path: Path) -> None:
     run = shutil.copytree(whole, tmp_path / "run")
     with pytest.raises(SegjaxError, match="began with 10 pictures, now there are 3"):
@@ -266,16 +281,28 @@ def test_the_average_has_a_short_memory_at_first() -> None:
 
 def test_a_run_starts_from_released_weights(whole: Path) -> None:
     init = whole / "small.safetensors"
-    start = loop._create_model(changed({"init": str(init), "model.seed": 7}))
+    start, origin = loop._create_model(changed({"init": str(init), "model.seed": 7}))
+    assert origin == {"init": "small.safetensors"}
     released = weights.load(init, trainable=True).model
     assert numbers(split(start)) == numbers(split(released))
     assert start.encoder.stem.norm is not None
 
 
+def test_a_licence_goes_on_with_the_weights(whole: Path, tmp_path: Path) -> None:
+    released = weights.load(whole / "small.safetensors", trainable=True)
+    licensed = tmp_path / "licensed.safetensors"
+    weights.save(licensed, released.model, released.config, {"licence": "Not for sale"})
+    for way in ("init", "encoder_init"):
+        _, origin = loop._create_model(changed({way: str(licensed)}))
+        assert origin == {way: "licensed.safetensors", "licence": "Not for sale"}
+
+
 def test_a_run_starts_with_an_encoder_s_weights(whole: Path) -> None:
     init = {"encoder_init": str(whole / "small.safetensors")}
-    start = loop._create_model(changed({**init, "model.seed": 7}))
-    fresh = loop._create_model(changed({"model.seed": 7}))
+    start, origin = loop._create_model(changed({**init, "model.seed": 7}))
+    assert origin == {"encoder_init": "small.safetensors"}
+    fresh, origin = loop._create_model(changed({"model.seed": 7}))
+    assert origin == {}
     released = weights.load(whole / "small.safetensors", trainable=True).model
     assert numbers(split(start.encoder)) == numbers(split(released.encoder))
     assert numbers(split(start.decoder)) == numbers(split(fresh.decoder))
