@@ -88,6 +88,7 @@ def remote_control(
     options: Options,
     sink: PageSink,
     loop: Loop,
+    name: str,
     background: Background,
     matting: Any,
     make: Callable[[Background], Any],
@@ -96,6 +97,7 @@ def remote_control(
     """Has the page show what a run gives its sink, and change the run.
 
     Args:
+      name: of the source, without what an address keeps secret.
       background: what the run begins with, as `--background` names it, composed by `matting`.
       make: the step for a background of another kind.
 
@@ -119,7 +121,7 @@ def remote_control(
         begun_with(background, options.edge_softness),
         matting,
         functools.cache(step),
-        name=options.source,
+        name=name,
         device=device,
         place=platform.node(),
         say=say,

@@ -231,7 +231,7 @@ def main(options: Options) -> None:
     if page:
         from segjax.cli.page import remote_control
 
-        remote_control(options, page, loop, background, matting, make, device)
+        remote_control(options, page, loop, source.name, background, matting, make, device)
     report = loop.run()
 
     print(report.summary())

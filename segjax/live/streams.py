@@ -48,7 +48,7 @@ class Stream(Source):
 
     def __init__(self, address: str, *, open_s: float = OPEN_S, silent_s: float = SILENT_S) -> None:
         self._address = address
-        self.name = re.sub(r"(?<=://)[^/@]*@", "", address)  # without user name and password
+        self.name = re.sub(r"(?<=://)[^/]*@", "", address)  # without user name and password
         self._limits_s = open_s, silent_s
         self._container: InputContainer | None = None
 

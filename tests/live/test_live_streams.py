@@ -181,6 +181,8 @@ def test_what_is_no_stream_is_one_line(serve: Callable[..., Server]) -> None:
         line = refusal(f"{kind}://ann:secret@127.0.0.1:{free}/door")
         assert f"there is no stream at {kind}://127.0.0.1:{free}/door" in line
         assert "secret" not in line and "ann" not in line
+        line = refusal(f"{kind}://ann:se@cret@127.0.0.1:{free}/d@or")
+        assert f"there is no stream at {kind}://127.0.0.1:{free}/d@or" in line
     assert "Not Found" in refusal(f"http://127.0.0.1:{serve(refuse).port}/")
     assert "there is no stream" in refusal(f"http://127.0.0.1:{serve(http(b'text')).port}/")
 

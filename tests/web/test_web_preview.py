@@ -14,6 +14,7 @@ from web_fakes import (
     Client,
     Composite,
     RedIsPerson,
+    Room,
     remote_run,
     serving,
     wait_until,
@@ -24,7 +25,8 @@ from segjax.cli.page import begun_with
 from segjax.errors import SegjaxError
 from segjax.live.backgrounds import parse_background
 from segjax.live.frames import Output
-from segjax.web.preview import IN_FLIGHT, PageSink
+from segjax.web import server
+from segjax.web.preview import IN_FLIGHT, PageSink, Remote
 from segjax.web.settings import Settings
 
 
@@ -154,6 +156,26 @@ def test_serve_opens_the_page_of_its_run(
     asyncio.run(look())
     running.join(30)
     assert not running.is_alive()  # the run ended, and the page with it
+
+
+def test_a_page_is_told_its_source_without_user_name_and_password(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Camera(Room):
+        name = "rtsp://door/"
+
+    served: list[Remote] = []
+    make = server.Server
+    monkeypatch.setattr(
+        server, "Server", lambda remote, *rest: served.append(remote) or make(remote, *rest)
+    )
+    monkeypatch.setattr(serve, "load_matting", lambda options, background: Nobody())
+    monkeypatch.setattr(serve, "device_name", lambda: "abacus")
+    monkeypatch.setattr(serve, "open_source", lambda spec, **options: Camera())
+    source = "rtsp://ann:secret@door/"
+    serve.main(serve.Options(source=source, sinks=("page",), port=0, max_frames=1, governor=False))
+    assert [remote.name for remote in served] == ["rtsp://door/"]
+    assert "secret" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
