@@ -19,6 +19,10 @@ Kind = Literal["blur", "bokeh", "color", "picture", "transparent"]
 BLUR = 0.5
 """The strength of `blur` and `bokeh` without a number."""
 
+CATCH_UP_S = 2.5
+"""For so much time in which it was not shown a background video makes up; to decode more would hold
+up the frames."""
+
 
 class Background:
     """What the person stands before.
@@ -125,17 +129,24 @@ class Drawn(Picture):
 
 class Video(Picture):
     """A video that starts anew when it ends, shown by the time of the stream, which only goes
-    forward, and not frame by frame."""
+    forward, and not frame by frame.
+
+    Chosen late, or after a long time in which nothing was shown, it goes on from where it is. When
+    its file is gone, its last picture stays.
+    """
 
     def __init__(self, video: VideoFile) -> None:
         self._video = video
         self._began_s = 0.0
         """When, in the stream's time, the video last started."""
+        self._gone = False
         self._start()
         super().__init__(self._now.pixels)
 
     def picture(self, time_s: float, height: int, width: int) -> np.ndarray:
         shown = self._now
+        if time_s > self._began_s + self._now_ends_s() + CATCH_UP_S:
+            self._began_s = time_s - shown.time_s
         while time_s >= self._began_s + self._now_ends_s():
             self._advance()
         if self._now is not shown:
@@ -148,11 +159,15 @@ class Video(Picture):
         self._next = self._take()
 
     def _advance(self) -> None:
-        if self._next is None:
-            self._began_s += self._now_ends_s()
-            self._start()
-        else:
+        if self._next is not None:
             self._now, self._next = self._next, self._take()
+            return
+        ends_s = self._now_ends_s()
+        try:
+            self._start()
+            self._began_s += ends_s
+        except (SegjaxError, OSError, StopIteration):  # nor is one that cannot start anew
+            self._gone = True
 
     def _take(self) -> Frame | None:
         try:
@@ -164,8 +179,8 @@ class Video(Picture):
         """When the time of the frame being shown is over, in the video's own time."""
         if self._next is not None:
             return self._next.time_s
-        alone = self._now.index == 0
-        return math.inf if alone else self._now.time_s + 1 / self._video.rate
+        stands = self._gone or self._now.index == 0
+        return math.inf if stands else self._now.time_s + 1 / self._video.rate
 
 
 BLURS: dict[str, type[Blur]] = {"blur": Blur, "bokeh": Bokeh}

@@ -9,7 +9,7 @@ from live_fakes import make_video
 from segjax import scenery
 from segjax.errors import SegjaxError
 from segjax.images import write_image
-from segjax.live.backgrounds import Blur, Bokeh, fit, parse_background
+from segjax.live.backgrounds import Blur, Bokeh, Video, fit, parse_background
 
 
 def test_blur_color_and_transparent() -> None:
@@ -135,6 +135,34 @@ def test_a_video_runs_by_the_stream_s_time_and_starts_anew(tmp_path: Path) -> No
         assert [shown(start + time_s) for time_s in times] == [0, 0, 0, 1, 1, 2, 2]
     cover = video.cover(48, 64, 5 * round_s + 0.61)
     assert round((float(cover[-20:].mean()) - 40) / 5) == 2
+
+
+def test_a_video_that_was_not_shown_for_long_goes_on_from_where_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    video = parse_background(str(make_video(tmp_path / "a.mp4", [0, 30_000, 36_000])))
+    advanced: list[int] = []
+    advance = Video._advance
+    monkeypatch.setattr(Video, "_advance", lambda self: advanced.append(1) or advance(self))
+
+    def shown(time_s: float) -> int:
+        pixels = video.picture(time_s, 48, 64)
+        assert pixels is not None
+        return round((float(pixels[-20:].mean()) - 40) / 5)
+
+    assert [shown(time_s) for time_s in (0.0, 600, 600.49, 600.51)] == [0, 0, 0, 1]
+    assert [shown(time_s) for time_s in (1200, 1200.09, 1200.11)] == [1, 1, 2]
+    assert len(advanced) == 2
+
+
+def test_a_video_whose_file_goes_away_keeps_its_last_picture(tmp_path: Path) -> None:
+    path = make_video(tmp_path / "a.mp4", [0, 30_000, 36_000])
+    video = parse_background(str(path))
+    path.unlink()
+    pictures = [video.picture(time_s, 48, 64) for time_s in (0.7, 1.5, 3.0, 4.5, 600)]
+    last = pictures[0]
+    assert last is not None and round((float(last[-20:].mean()) - 40) / 5) == 2
+    assert all(picture is last for picture in pictures)
 
 
 def test_a_video_of_one_frame_stands_still(tmp_path: Path) -> None:
