@@ -305,11 +305,12 @@ class Loop:
             except BaseException as error:
                 self._error = self._error or error
             finally:
+                # Before the frames are closed: a source whose frame is refused is not opened again.
+                self._all_left = self._all_left or work == self._leave
                 self._frames.close()
                 if work != self._capture:
                     self._done.close()
                 if work == self._leave:
-                    self._all_left = True
                     for feed in self._feeds:
                         feed.close()
                 with self._changed:
@@ -502,7 +503,7 @@ class Loop:
         return self._frames.dropped + (self._governor.skipped if self._governor else 0)
 
     def _over(self) -> bool:
-        return self._stopped or self._error is not None
+        return self._stopped or self._all_left or self._error is not None
 
     def _wait(self, ready: Callable[[], bool], timeout_s: float | None = None) -> None:
         """Waits for a change that another thread makes, or the end."""

@@ -133,6 +133,25 @@ def test_a_stuck_sink_does_not_hold_up_the_end_of_a_live_run(max_frames: int | N
     assert "stuck is stuck: its output is not whole" in said
 
 
+def test_a_live_source_is_not_opened_again_when_all_frames_have_left() -> None:
+    class Watched(FakeSource):
+        entered = 0
+
+        def __enter__(self) -> Self:
+            self.entered += 1
+            return super().__enter__()
+
+    with ScriptedClock() as clock:
+        source = Watched(1000, live=True, interval_s=1 / 30, clock=clock)
+        slow = Collector(write_s=1.0, clock=clock)
+        matting = FakeMatting(clock=clock)
+        loop = Loop(
+            source, matting, Blur(), [slow], device="", max_frames=5, say=quiet, clock=clock
+        )
+        loop.run()
+    assert source.entered == 1 and slow.closed_with == [None]
+
+
 def test_a_file_loses_no_frame_to_a_slow_step_or_sink() -> None:
     collector = Collector(write_s=0.002)
     report = Loop(
