@@ -239,10 +239,10 @@ class Loop:
 
     def _serve(self) -> None:
         """Serves the sinks that need the main thread, and looks after all of them."""
-        windows = [feed for feed in self._feeds if feed.sink.main_thread]
         until_s = float("inf")
         while self._clock.now() < until_s:
             self._speak()
+            windows = [feed for feed in self._feeds if feed.sink.main_thread and not feed.over]
             for feed in windows:
                 feed.turn()
             self._look_after_sinks()

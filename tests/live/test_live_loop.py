@@ -26,7 +26,7 @@ from live_fakes import (
 from segjax.errors import SegjaxError
 from segjax.live.backgrounds import Blur, Picture
 from segjax.live.channel import Channel, Closed
-from segjax.live.feed import QUEUED, Pace
+from segjax.live.feed import QUEUED, Feed, Pace
 from segjax.live.frames import Frame, Sink
 from segjax.live.loop import LEAVE_S, Loop
 
@@ -271,6 +271,27 @@ def test_closing_a_window_ends_the_run() -> None:
     assert 3 <= report.frames <= 3 + 3 * QUEUED + 3  # those under way come out
     assert window.idled > 0
     assert window.threads == {threading.main_thread()}
+
+
+def test_a_window_that_failed_is_not_served_while_the_others_go_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    served: list[bool] = []
+    turn = Feed.turn
+    monkeypatch.setattr(Feed, "turn", lambda feed: served.append(feed.over) or turn(feed))
+
+    class Failing(Shown):
+        name = "window"
+
+        def write(self, frame: Frame) -> None:
+            raise OSError(5, "the display is gone")
+
+    source, other = FakeSource(40, live=True, interval_s=0.005), Collector()
+    loop = Loop(source, FakeMatting(), Blur(), [Failing(), other], device="", say=quiet)
+    report = loop.run()
+    assert report.failed == {"window": "[Errno 5] the display is gone"}
+    assert other.frames and other.closed_with == [None]
+    assert served and not any(served)
 
 
 def test_a_single_picture_stays_in_its_window_until_it_is_closed() -> None:
