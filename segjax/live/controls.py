@@ -129,7 +129,6 @@ class Controls:
         self._wanted: tuple[int, float] = 0, self._strength
         self._busy = False
         self._lock = threading.Lock()
-        self._paused = False
 
     def next_background(self) -> str:
         """Goes to the next background; what the user is told meanwhile."""
@@ -155,12 +154,11 @@ class Controls:
 
     def pause(self) -> str:
         """Pauses, or goes on."""
-        self._paused = not self._paused
-        if self._paused:
-            self._loop.pause()
-            return "paused"
-        self._loop.resume()
-        return "going on"
+        if self._loop.paused:
+            self._loop.resume()
+            return "going on"
+        self._loop.pause()
+        return "paused"
 
     def status(self) -> "Status":
         """What the run is doing."""

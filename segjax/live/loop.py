@@ -182,6 +182,11 @@ class Loop:
                 self._gate.resume()
             self._changed.notify_all()
 
+    @property
+    def paused(self) -> bool:
+        """Whether the user paused, by whatever shows the run."""
+        return self._paused
+
     def switch(self, background: Background, matting: Matting | None = None) -> None:
         """Composes what comes next over another background, by another step if it is of another
         kind; from any thread. Waits until that step is prepared for the present size of frame.

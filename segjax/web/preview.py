@@ -110,7 +110,7 @@ class Remote:
         self.loop = loop
         self.sink = sink
         self.pictures = pictures
-        self.settings = settings
+        self._settings = settings
         self.name, self.device, self.place = name, device, place
         self._matting = matting
         """In use."""
@@ -119,16 +119,21 @@ class Remote:
         self._given = self._wanted
         self._worker = Worker("change")
 
+    @property
+    def settings(self) -> Settings:
+        """What is chosen; the window and other pages pause the run, too."""
+        return dataclasses.replace(self._settings, paused=self.loop.paused)
+
     def change(self, values: object) -> None:
         """Follows what a page chose; what takes long is done aside.
 
         Raises:
           SegjaxError: that is not a choice.
         """
-        before, self.settings = self.settings, self.settings.changed(values)
-        if self.settings.paused != before.paused:
-            (self.loop.pause if self.settings.paused else self.loop.resume)()
-        self._matting.softness = self.settings.softness
+        chosen = self._settings = self.settings.changed(values)
+        if isinstance(values, dict) and "paused" in values:
+            (self.loop.pause if chosen.paused else self.loop.resume)()
+        self._matting.softness = chosen.softness
         self._worker.submit(self._follow)
 
     @property
@@ -158,8 +163,9 @@ class Remote:
 
 
 class Preview(Session):
-    """Shows one page what leaves: `{"run": …}` every second, and JPEGs like a stream's answers,
-    which the page confirms by `{"shown": number}`; the newest wins."""
+    """Shows one page what leaves: `{"run": …}` every second and after each change of its own, and
+    JPEGs like a stream's answers, which the page confirms by `{"shown": number}`; the newest wins.
+    """
 
     def __init__(self, socket: web.WebSocketResponse, remote: Remote) -> None:
         super().__init__(socket)
@@ -176,6 +182,7 @@ class Preview(Session):
     async def hear(self, said: dict[str, Any]) -> None:
         if "settings" in said:
             self._remote.change(said["settings"])
+            await self._tell_of_run()
         if isinstance(shown := said.get("shown"), int):
             self._shown = shown
             self._due.set()
@@ -206,6 +213,11 @@ class Preview(Session):
 
     async def _report(self) -> None:
         while True:
-            status = self._remote.loop.status()
-            await self.tell({"run": {"line": status.line, "fps": round(status.fps, 1)}})
+            await self._tell_of_run()
             await asyncio.sleep(STATUS_EVERY_S)
+
+    async def _tell_of_run(self) -> None:
+        loop = self._remote.loop
+        status = loop.status()
+        said = {"line": status.line, "fps": round(status.fps, 1), "paused": loop.paused}
+        await self.tell({"run": said})

@@ -59,12 +59,15 @@ class FakeLoop:
         self.told: list[str] = []
         self.switched: list[tuple[Background, Any]] = []
         self.slow: threading.Event | None = None
+        self.paused = False
 
     def pause(self) -> None:
         self.told.append("pause")
+        self.paused = True
 
     def resume(self) -> None:
         self.told.append("resume")
+        self.paused = False
 
     def switch(self, background: Background, matting: Any) -> None:
         if self.slow is not None:
@@ -137,6 +140,13 @@ def test_keys_reach_the_run(screen: Screen) -> None:
             sink.write(frame(index))
     assert loop.told == ["pause", "resume"]
     assert {"paused", "going on", "live, 30.0 fps", "composed 5, repeated 3"} <= set(screen.texts)
+
+
+def test_space_ends_a_pause_that_came_from_elsewhere() -> None:
+    loop = FakeLoop()
+    controls = controls_of(loop)
+    loop.pause()
+    assert [controls.pause(), controls.pause()] == ["going on", "paused"] and loop.paused
 
 
 @pytest.mark.parametrize("kind", ["blur", "bokeh"])

@@ -391,6 +391,11 @@ def test_a_run_is_shown_and_changed_and_no_camera_is_asked_for(open_page: Callab
             assert other.input_value("#softness") == "0.9"
             other.click("#pause")
             wait_for_state(page, "live")
+            page.wait_for_selector("#pause[aria-pressed=false]")
+            remote.loop.pause()  # as the run's window does
+            page.wait_for_selector("#pause[aria-pressed=true]")
+            page.click("#pause")
+            wait_for_state(page, "live")
             page.click("#stop")
             wait_for_state(page, "stopped")
         finally:

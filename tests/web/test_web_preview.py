@@ -87,6 +87,36 @@ def test_a_page_sees_what_leaves_and_changes_the_run() -> None:
         run(test, remote)
 
 
+def test_a_page_knows_of_a_pause_that_came_from_elsewhere() -> None:
+    async def test(client: Client) -> None:
+        socket = await opened(client)
+
+        async def until(paused: bool) -> None:
+            while (await told(socket, "run"))["paused"] != paused:
+                pass
+            assert remote.settings.paused == remote.loop.paused == paused
+
+        async def choose(softness: float, **settings: bool) -> None:
+            await socket.send_json({"settings": {"softness": softness, **settings}})
+            while remote.settings.softness != softness:
+                await asyncio.sleep(0.005)
+
+        await until(False)
+        remote.loop.pause()  # as the run's window does
+        await until(True)
+        await choose(0.1)
+        await until(True)
+        await choose(0.2, paused=False)
+        await until(False)
+        await choose(0.3, paused=True)
+        remote.loop.resume()
+        await choose(0.4, paused=True)
+        await until(True)
+
+    with remote_run() as remote:
+        run(test, remote)
+
+
 def test_a_page_that_confirms_nothing_gets_no_more() -> None:
     async def test(client: Client) -> None:
         socket = await opened(client)

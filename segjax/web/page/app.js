@@ -324,6 +324,13 @@ function adopt(chosen) {
   $("pause").setAttribute("aria-pressed", chosen.paused);
 }
 
+// The window of a run and its other pages pause it, too.
+function adoptPause({ data }) {
+  if (!data.run) return;
+  settings = { ...settings, paused: data.run.paused };
+  $("pause").setAttribute("aria-pressed", settings.paused);
+}
+
 controls.onsubmit = (event) => event.preventDefault();
 controls.addEventListener("change", ({ target }) => {
   if (target.name === "effect") chooseEffect(target.value);
@@ -453,6 +460,7 @@ async function load() {
 function control(name, place) {
   run = name;
   worker.postMessage({ looks: true });
+  worker.addEventListener("message", adoptPause);
   document.body.classList.add("remote");
   $("start").textContent = "Show the picture";
   $("stop").textContent = "Hide the picture";
