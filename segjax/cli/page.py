@@ -16,8 +16,9 @@ import numpy as np
 
 from segjax.cli.serve import Options, device_name
 from segjax.errors import SegjaxError
-from segjax.live.backgrounds import BLURS, Background, Picture
+from segjax.live.backgrounds import BLURS, Background, Picture, parse_background
 from segjax.live.loop import Loop, say
+from segjax.live.overlays import Overlay, overlaid
 from segjax.web import certificates, peer, server, studio
 from segjax.web.pictures import Pictures, backgrounds_in, scenes
 from segjax.web.preview import PageSink, Remote
@@ -90,6 +91,7 @@ def remote_control(
     loop: Loop,
     name: str,
     background: Background,
+    overlay: Overlay | None,
     matting: Any,
     make: Callable[[Background], Any],
     device: str,
@@ -98,29 +100,33 @@ def remote_control(
 
     Args:
       name: of the source, without what an address keeps secret.
-      background: what the run begins with, as `--background` names it, composed by `matting`.
+      background: what the run begins with, composed by `matting`: what `--background` names, with
+        the overlay before it.
       make: the step for a background of another kind.
 
     Raises:
       SegjaxError: an option, the port or the certificate are not usable.
     """
     own = backgrounds_in(options.backgrounds) if options.backgrounds else {}
-    if background.kind == "picture":
-        own = {options.background: lambda: background} | own
+    # Not the run's own: a page looks at it in another size, and the run would wait for that.
+    behind = parse_background(options.background)
+    if behind.kind == "picture":
+        own = {options.background: lambda: parse_background(options.background)} | own
     place = Place(options)
 
     def step(effect: studio.Effect) -> Any:
-        if effect == background.kind and not background.layered:
+        if effect == background.kind:
             return matting
-        return make(BLURS[effect]() if effect in BLURS else Picture(BLANK))
+        return make(overlaid(BLURS[effect]() if effect in BLURS else Picture(BLANK), overlay))
 
     remote = Remote(
         loop,
         sink,
         Pictures(own | scenes()),
-        begun_with(background, options.edge_softness),
+        begun_with(behind, options.edge_softness),
         matting,
         functools.cache(step),
+        overlay,
         name=name,
         device=device,
         place=platform.node(),

@@ -20,7 +20,7 @@ from segjax.live.cameras import list_cameras
 from segjax.live.controls import Controls, Seen, Views
 from segjax.live.governor import Governor
 from segjax.live.loop import Loop, say
-from segjax.live.overlays import Overlaid, Overlay
+from segjax.live.overlays import Overlay, overlaid
 from segjax.live.sinks import open_sink
 from segjax.live.sources import open_source
 from segjax.live.window import Window
@@ -178,10 +178,8 @@ def main(options: Options) -> None:
             f"got --person {options.person}; known are {', '.join(PERSONS)}; give one of these"
         )
     # Everything that the user may have got wrong comes before the seconds that JAX takes to start.
-    background = parse_background(options.background)
     overlay = Overlay(options.overlay) if options.overlay else None
-    if overlay:
-        background = Overlaid(background, overlay)
+    background = overlaid(parse_background(options.background), overlay)
     source = open_source(
         options.source, size=size_of(options.camera_size), rate=options.camera_rate, say=say
     )
@@ -231,7 +229,7 @@ def main(options: Options) -> None:
     if page:
         from segjax.cli.page import remote_control
 
-        remote_control(options, page, loop, source.name, background, matting, make, device)
+        remote_control(options, page, loop, source.name, background, overlay, matting, make, device)
     report = loop.run()
 
     print(report.summary())

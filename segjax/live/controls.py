@@ -9,7 +9,7 @@ import numpy as np
 
 from segjax.live.backgrounds import BLURS, Background, Blur, Color, Picture, parse_background
 from segjax.live.guard import Composite, Matting
-from segjax.live.overlays import Overlaid, Overlay
+from segjax.live.overlays import Overlay, overlaid
 from segjax.scenery import SCENES
 
 if TYPE_CHECKING:
@@ -192,8 +192,7 @@ class Controls:
             background = type(background)(strength)
         if isinstance(background, Color):  # which a step has built in; a picture it is given
             background = Picture(np.full((16, 16, 3), background.color, np.uint8))
-        if self._overlay:
-            background = Overlaid(background, self._overlay)
+        background = overlaid(background, self._overlay)
         matting = self._mattings.get(background.kind)
         if matting is None:
             matting = self._mattings[background.kind] = self._make(background)

@@ -48,6 +48,11 @@ class Overlay:
         return np.concatenate([colours, opacity[..., :1]], axis=-1)
 
 
+def overlaid(behind: Background, overlay: Overlay | None) -> Background:
+    """A background with the overlay before it, if there is one."""
+    return Overlaid(behind, overlay) if overlay else behind
+
+
 class Overlaid(Background):
     """A background with an overlay before it, in its covers too.
 

@@ -13,6 +13,7 @@ from aiohttp import web
 from segjax.live.backgrounds import BLURS
 from segjax.live.frames import Frame, Output, Sink
 from segjax.live.loop import Loop
+from segjax.live.overlays import Overlay, overlaid
 from segjax.live.states import State
 from segjax.web.pictures import Pictures, encode
 from segjax.web.session import Session
@@ -88,6 +89,7 @@ class Remote:
       name: of the source, for people.
       settings: what the run began with, and `matting` the step.
       make_matting: effect → the step for it, which may take long.
+      overlay: what every background has before it.
     """
 
     models = ()
@@ -101,6 +103,7 @@ class Remote:
         settings: Settings,
         matting: Matting,
         make_matting: Callable[[Effect], Matting],
+        overlay: Overlay | None = None,
         *,
         name: str,
         device: str,
@@ -115,6 +118,7 @@ class Remote:
         self._matting = matting
         """In use."""
         self._make_matting = make_matting
+        self._overlay = overlay
         self._say = say
         self._given = self._wanted
         self._worker = Worker("change")
@@ -148,6 +152,7 @@ class Remote:
         self._given = wanted
         try:
             background = make_background(effect, choice, self.pictures)
+            background = overlaid(background, self._overlay)
             matting = self._make_matting(step_for(effect))
             if effect in BLURS:
                 matting.strength = strength

@@ -2,6 +2,8 @@
 
 import asyncio
 import threading
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,10 +23,12 @@ from web_fakes import (
 )  # fmt: skip
 
 from segjax.cli import serve
-from segjax.cli.page import begun_with
+from segjax.cli.page import begun_with, remote_control
 from segjax.errors import SegjaxError
-from segjax.live.backgrounds import parse_background
+from segjax.images import write_image
+from segjax.live.backgrounds import Background, parse_background
 from segjax.live.frames import Output
+from segjax.live.overlays import Overlay, overlaid
 from segjax.web import server
 from segjax.web.preview import IN_FLIGHT, PageSink, Remote
 from segjax.web.settings import Settings
@@ -188,17 +192,23 @@ def test_serve_opens_the_page_of_its_run(
     assert not running.is_alive()  # the run ended, and the page with it
 
 
-def test_a_page_is_told_its_source_without_user_name_and_password(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    class Camera(Room):
-        name = "rtsp://door/"
-
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> list[Remote]:
+    """What pages are served from here on."""
     served: list[Remote] = []
     make = server.Server
     monkeypatch.setattr(
         server, "Server", lambda remote, *rest: served.append(remote) or make(remote, *rest)
     )
+    return served
+
+
+def test_a_page_is_told_its_source_without_user_name_and_password(
+    served: list[Remote], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Camera(Room):
+        name = "rtsp://door/"
+
     monkeypatch.setattr(serve, "load_matting", lambda options, background: Nobody())
     monkeypatch.setattr(serve, "device_name", lambda: "abacus")
     monkeypatch.setattr(serve, "open_source", lambda spec, **options: Camera())
@@ -206,6 +216,43 @@ def test_a_page_is_told_its_source_without_user_name_and_password(
     serve.main(serve.Options(source=source, sinks=("page",), port=0, max_frames=1, governor=False))
     assert [remote.name for remote in served] == ["rtsp://door/"]
     assert "secret" not in capsys.readouterr().err
+
+
+def test_what_a_page_chooses_has_the_overlay_and_is_not_the_run_s_own(
+    served: list[Remote], tmp_path: Path
+) -> None:
+    logo = np.zeros((90, 160, 4), np.uint8)
+    logo[:30] = (*PERSON, 255)
+    write_image(tmp_path / "logo.png", logo)
+    write_image(tmp_path / "room.png", np.full((90, 160, 3), ROOM, np.uint8))
+    options = serve.Options(background=str(tmp_path / "room.png"), port=0)
+    overlay = Overlay(tmp_path / "logo.png")
+    background = overlaid(parse_background(options.background), overlay)
+    step, made, switched = RedIsPerson(), [], []
+
+    def make(behind: Background) -> RedIsPerson:
+        made.append((behind.kind, behind.layered))
+        return RedIsPerson(kind=behind.kind)
+
+    loop: Any = SimpleNamespace(paused=False, switch=lambda *given: switched.append(given))
+    sink = PageSink()
+    remote_control(options, sink, loop, "camera", background, overlay, step, make, "abacus")
+    with sink:
+        [remote] = served
+        shown = background.picture(0.0, 180, 320)
+        assert remote.settings.picture == "given-0" and remote.pictures.thumbnail("given-0")
+        assert background.picture(0.0, 180, 320) is shown
+        for count, settings in enumerate(
+            [{"effect": "color", "color": "#102030"}, {"effect": "blur"}, {"effect": "picture"}], 1
+        ):
+            remote.change(settings)
+            wait_until(lambda count=count: len(switched) == count)
+    (colour, first), (blur, second), (room, third) = switched
+    assert made == [("blur", True)] and (first, third) == (step, step) and second.kind == "blur"
+    for behind, below in ((colour, (16, 32, 48)), (room, ROOM)):
+        pixels = behind.picture(0.0, 90, 160)
+        assert (pixels[:30] == PERSON).all() and (pixels[31:] == below).all()
+    assert (blur.picture(0.0, 90, 160)[0, :30] == PERSON).all()
 
 
 @pytest.mark.parametrize(
