@@ -154,6 +154,11 @@ def main(options: Options) -> None:
         print("\n".join(lines) or "no camera found")
         return
     check_softness(options.edge_softness)
+    if not 0 <= options.port <= 65535:
+        raise SegjaxError(
+            f"got --port {options.port}; ports go from 0, which takes any that is free, to 65535; "
+            "give 8000"
+        )
     if options.source == "browser":
         from segjax.cli.page import serve_page
 
@@ -168,6 +173,11 @@ def main(options: Options) -> None:
         max_frames = SAMPLE_FRAMES
     if max_frames is not None and max_frames < 1:
         raise SegjaxError(f"got --max-frames {max_frames}; a run has at least 1; give more")
+    if not 1 <= options.camera_rate <= 240:
+        raise SegjaxError(
+            f"got --camera-rate {options.camera_rate:g}; it is frames a second, from 1 to 240; "
+            "give 30"
+        )
     if not 0 < options.cpu_share <= 1:
         raise SegjaxError(
             f"got --cpu-share {options.cpu_share:g}; it is a share of all processors, above 0 and "

@@ -23,6 +23,7 @@ from av.video.stream import VideoStream
 
 from segjax.errors import SegjaxError
 from segjax.files import cannot_write, replacing
+from segjax.live.containers import FILE_ALONE
 from segjax.live.frames import Audio, Frame, Sink
 
 TICKS = 60_000
@@ -193,7 +194,8 @@ class _Sound(contextlib.AbstractContextManager):
     def __init__(self, audio: Audio, container: OutputContainer, format: Format) -> None:
         self._audio = audio
         self._container = container
-        self._input = av.open(str(audio.path))
+        with self._reading():
+            self._input = av.open(f"file:{audio.path.resolve()}", options=FILE_ALONE)
         self._source = self._input.streams.audio[0]
         if self._source.codec_context.name in format.copied:
             self._stream = cast(AudioStream, container.add_stream_from_template(self._source))
@@ -217,15 +219,20 @@ class _Sound(contextlib.AbstractContextManager):
         while self._next is None or _time_s(self._next) < until_s:
             if self._next is not None:
                 self._container.mux(self._next)
-            try:
+            with self._reading():
                 self._next = next(self._packets, None)
-            except FFmpegError as error:
-                raise SegjaxError(
-                    f"the sound of {self._audio.path} cannot be read ({error.strerror}); "
-                    "a video's sound goes into its output; repair the file or remove its sound"
-                ) from error
             if self._next is None:
                 return
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            yield
+        except FFmpegError as error:
+            raise SegjaxError(
+                f"the sound of {self._audio.path} cannot be read ({error.strerror}); "
+                "a video's sound goes into its output; repair the file or remove its sound"
+            ) from error
 
     def _copied(self) -> Iterator[Packet]:
         for packet in self._input.demux(self._source):

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import dataclasses
 import functools
+import ipaddress
 import signal
 import socket
 import ssl
@@ -142,16 +143,24 @@ def listen(host: str, port: int) -> socket.socket:
     """A socket that listens; port 0 takes any that is free.
 
     Raises:
-      SegjaxError: the port is taken, or the host is none of this machine's.
+      SegjaxError: the port is taken, or the host is none of this machine's, or all of them.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family)
+        listening = socket.create_server((host, port), family=family)
     except OSError as error:
         raise SegjaxError(
             f"cannot listen at {host} port {port} ({error.strerror}); the page needs a free port "
             "at an address of this machine; give another --port, or --port 0 for any"
         ) from error
+    if ipaddress.ip_address(listening.getsockname()[0]).is_unspecified:  # as 0, 0x0 and ::0 are
+        listening.close()
+        raise SegjaxError(
+            f"got --host {host!r}, which means every address of this machine; the server answers "
+            "to one name; give the address or the name by which the other device reaches this "
+            "machine"
+        )
+    return listening
 
 
 @contextlib.asynccontextmanager

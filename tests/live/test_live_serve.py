@@ -110,6 +110,10 @@ def test_a_run_that_was_covered_throughout_fails(run: Serve, tmp_path: Path) -> 
         ),
         (["--source", "in.mp4", "--sink", "null", "--max-frames", "0"], "has at least 1"),
         (["--source", "in.mp4", "--sink", "null", "--cpu-share", "50"], "got --cpu-share 50"),
+        (["--source", "in.mp4", "--sink", "null", "--camera-rate", "0"], "got --camera-rate 0; it"),
+        (["--source", "in.mp4", "--sink", "null", "--camera-rate", "nan"], "from 1 to 240; give"),
+        (["--source", "in.mp4", "--sink", "page", "--port", "99999"], "got --port 99999; ports go"),
+        (["--source", "browser", "--port", "-1"], "got --port -1; ports go from 0, which takes"),
         (["--source", "in.mp4", "--camera-size", "big"], "got --camera-size 'big'"),
         (["--source", "in.mp4", "--sink", "text.mp4/out.mp4"], "cannot write text.mp4/out.mp4"),
         (

@@ -89,6 +89,26 @@ def test_sound_is_copied_where_the_file_can_hold_it(tmp_path: Path) -> None:
     assert packets(tmp_path / "out.mp4") == packets(tmp_path / "in.mp4")
 
 
+def test_a_name_with_a_colon_is_a_file_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_video(tmp_path / "talk: part 1.mp4", audio="aac")
+    monkeypatch.chdir(tmp_path)
+    copy(VideoFile(Path("talk: part 1.mp4")), Path("out: 1.mp4"))
+    assert len(sound(tmp_path / "out: 1.mp4")[0]) > 10_000
+
+
+def test_a_source_that_is_gone_when_its_sound_is_opened_is_a_source_s_failure(
+    tmp_path: Path,
+) -> None:
+    source = VideoFile(make_video(tmp_path / "in.mp4", audio="aac"))
+    source.path.unlink()
+    with (
+        pytest.raises(SegjaxError, match=r"the sound of .*in\.mp4 cannot be read \(No such file"),
+        open_sink(str(tmp_path / "out.mp4"), source) as sink,
+    ):
+        sink.write(frame(np.zeros((48, 64, 3), np.uint8)))
+    assert folder_contents(tmp_path) == []
+
+
 def test_sound_starts_where_the_picture_does(tmp_path: Path) -> None:
     """The picture of the source begins 0.5 s after its sound: that much of the sound goes."""
     ticks = range(30_000, 90_000, 2_000)

@@ -232,6 +232,12 @@ def test_no_server_answers_to_every_name(host: str) -> None:
         Address(host, tls=True)
 
 
+@pytest.mark.parametrize("host", ["0", "0.0", "0x0", "::0"])
+def test_nor_under_another_spelling(host: str) -> None:
+    with pytest.raises(SegjaxError, match=f"got --host '{host}', which means every address of thi"):
+        listen(host, 0)
+
+
 def test_plain_http_stays_on_this_machine() -> None:
     with pytest.raises(SegjaxError, match=r"run `ssh -L 8000:127\.0\.0\.1:8000 USER@THIS-MACHINE`"):
         Address("192.168.1.5")
