@@ -186,6 +186,7 @@ DROP = """(data) => {
 
 
 def test_the_room_goes_out_and_does_not_come_back(open_page: Callable, site: Site) -> None:
+    assert isinstance(site.studio, Studio)
     site.studio.settings = Settings(softness=0.4)
     page = open_page()
     assert page.url == site.url  # the key is off the bar
