@@ -98,6 +98,7 @@ class Stream(Session):
         """Lets the page's frames come by WebRTC as well."""
         if self._peer:
             await self._peer.close()
+        self._told["state"] = ""  # of a new way the page knows none
         self._peer = Peer(self._composer, *self._addresses, self._tell_peer)
         await self.tell({"answer": await self._peer.accept(offer)})
 

@@ -253,6 +253,10 @@ def test_stop_turns_the_camera_off_and_no_sound_was_asked_for(open_page: Callabl
     assert page.evaluate("document.activeElement.id") == "start"
     start(page)
     assert page.evaluate("tracks.map((track) => track.readyState)") == ["ended", "live"]
+    page.click("#pause")
+    page.click("#stop")
+    page.click("#start")
+    wait_for_state(page, "paused")
 
 
 HIDDEN = """
@@ -341,6 +345,26 @@ def test_another_device_is_served_by_webrtc(open_page: Callable, far_site: Calla
     wait_for_state(page, "live")
     page.click("#stop")
     assert page.evaluate("peers[0][0].connectionState") == "closed"
+
+
+def test_a_pause_begins_no_webrtc(open_page: Callable, site: Site, far_site: Callable) -> None:
+    far_site(15)
+    page = open_page(script=COUNT, quiet=False)  # the browser notes every try
+    start(page)
+    page.wait_for_selector("#returned:not([hidden])")
+    page.click("#pause")
+    site.stop()
+    page.wait_for_selector("#problem:has-text('does not answer')")
+    site.studio = studio()
+    site.start()
+    wait_for_state(page, "paused")
+    assert page.evaluate("peers.length") == 1
+    page.evaluate("pause.click(); pause.click()")  # before anything is carried
+    wait_for_state(page, "paused")
+    assert page.evaluate("peers.map(([one]) => one.connectionState)") == ["closed", "closed"]
+    page.click("#pause")
+    wait_for_state(page, "live")
+    page.wait_for_selector("#returned:not([hidden])")
 
 
 def test_where_webrtc_finds_no_way_the_websocket_does(

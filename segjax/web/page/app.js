@@ -71,6 +71,7 @@ let state = "stopped";
 let settings = {}; // what the server says, and what was chosen
 let bitmapUnderWay = false;
 let peer = null;
+let meetAgain = null; // begins the other way, unless it was given up
 let telling = 0;
 let line = ""; // what that run says of itself
 let run = ""; // the name of the camera whose run this page shows and changes, if it is not its own
@@ -109,6 +110,7 @@ worker.onmessage = ({ data }) => {
   if (data.connected) {
     clear("gone", "full");
     meet(data.webrtc_s, data.side);
+    if (settings.paused && stream) show("paused");
   }
   if (data.answer) peer?.accept(data.answer);
   if (data.adopt) adopt(data.adopt);
@@ -143,9 +145,12 @@ function tell({ kind, why }) {
 
 // --- the other way ----------------------------------------------------------------------------
 
+// A pause begins none: nothing of the camera may go, and what carries nothing would be given up.
 function meet(limit_s, side) {
   part();
   if (!stream || !limit_s) return;
+  meetAgain = () => meet(limit_s, side);
+  if (settings.paused) return;
   const [track] = stream.getVideoTracks();
   peer = new Peer(track, $("returned"), limit_s, side, {
     offer: (offer) => worker.postMessage({ offer }),
@@ -160,7 +165,7 @@ function meet(limit_s, side) {
 
 function part() {
   peer?.close();
-  peer = null;
+  peer = meetAgain = null;
   $("returned").hidden = true;
 }
 
@@ -343,7 +348,8 @@ $("model").onchange = () => choose({ model: $("model").value });
 $("mirror").onchange = () => $("pictures").classList.toggle("mirrored", $("mirror").checked);
 $("pause").onclick = () => {
   choose({ paused: !settings.paused });
-  peer?.pause(settings.paused);
+  if (peer?.carries) peer.pause(settings.paused);
+  else meetAgain?.();
   $("pause").setAttribute("aria-pressed", settings.paused);
   show(settings.paused ? "paused" : "warming");
 };

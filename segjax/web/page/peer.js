@@ -8,7 +8,7 @@ export class Peer {
     this.video = video;
     this.on = on;
     this.shown = [];
-    this.closed = false;
+    this.carries = this.closed = false;
     this.timer = setTimeout(() => this.giveUp(), 1000 * limit_s);
     this.open(side).catch(() => this.giveUp());
   }
@@ -43,6 +43,7 @@ export class Peer {
 
   carry() {
     clearTimeout(this.timer);
+    this.carries = true;
     this.on.carried(true);
     this.began = performance.now();
     this.measure = setInterval(() => this.report(), 1000);
@@ -62,7 +63,7 @@ export class Peer {
 
   pause(paused) {
     this.video.hidden = paused;
-    this.sender?.replaceTrack(paused ? null : this.track);
+    this.sender.replaceTrack(paused ? null : this.track);
   }
 
   close() {
