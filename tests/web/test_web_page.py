@@ -127,6 +127,15 @@ def wait_for_state(page: Any, state: str) -> None:
     page.wait_for_selector(f"#state[data-state={state}]")
 
 
+def wait_for(page: Any, what: str) -> None:
+    """Waits until an expression holds; Playwright's own way is against the page's policy."""
+    for _ in range(LIMIT_MS // 50):
+        if page.evaluate(what):
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError(f"{what} did not come to pass")
+
+
 def start(page: Any) -> None:
     page.click("#start")
     wait_for_state(page, "live")
@@ -230,18 +239,20 @@ def beach() -> str:
     return base64.b64encode(encoded(".png", sand)).decode()
 
 
+CAMERAS = """
+const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+window.asked = []; window.tracks = [];
+navigator.mediaDevices.getUserMedia = async (wish) => {
+  window.asked.push(wish.audio ?? false);
+  const stream = await ask(wish);
+  window.tracks.push(...stream.getTracks());
+  await window.held;
+  return stream;
+};"""
+
+
 def test_stop_turns_the_camera_off_and_no_sound_was_asked_for(open_page: Callable) -> None:
-    page = open_page(
-        script="""
-        const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
-        window.asked = []; window.tracks = [];
-        navigator.mediaDevices.getUserMedia = async (wish) => {
-          window.asked.push(wish.audio ?? false);
-          const stream = await ask(wish);
-          window.tracks.push(...stream.getTracks());
-          return stream;
-        };"""
-    )
+    page = open_page(script=CAMERAS)
     start(page)
     page.check("#mirror")
     assert "matrix(-1" in page.evaluate("getComputedStyle(result).transform")
@@ -257,6 +268,21 @@ def test_stop_turns_the_camera_off_and_no_sound_was_asked_for(open_page: Callabl
     page.click("#stop")
     page.click("#start")
     wait_for_state(page, "paused")
+
+
+def test_stop_calls_off_a_camera_that_is_still_being_opened(open_page: Callable) -> None:
+    page = open_page(script=CAMERAS)
+    start(page)
+    page.evaluate("() => { window.held = new Promise((done) => { window.release = done; }); }")
+    page.evaluate("camera.dispatchEvent(new Event('change'))")
+    wait_for(page, "tracks.length === 2")
+    page.click("#stop")
+    wait_for_state(page, "stopped")
+    page.evaluate("release()")
+    wait_for(page, "tracks.every((track) => track.readyState === 'ended')")
+    assert page.inner_text("#state") == "Stopped"
+    start(page)
+    assert page.evaluate("tracks.map((track) => track.readyState)") == ["ended", "ended", "live"]
 
 
 HIDDEN = """
@@ -475,6 +501,19 @@ def test_a_camera_that_is_unplugged_and_comes_back(open_page: Callable) -> None:
     )
     page.wait_for_selector("#problem:has-text('was unplugged')")
     wait_for_state(page, "stopped")
+    others = page.evaluate(
+        """async () => {
+          const devices = navigator.mediaDevices;
+          const other = { kind: "videoinput", deviceId: "other", label: "Other" };
+          devices.enumerateDevices = async () => [other];
+          devices.dispatchEvent(new Event("devicechange"));
+          await new Promise((done) => setTimeout(done));
+          delete devices.enumerateDevices;
+          return [...camera.options].map((one) => one.label);
+        }"""
+    )
+    assert others == ["Other"] and page.inner_text("#state") == "Stopped"
+    assert page.is_visible("#problem:has-text('was unplugged')")
     page.evaluate("navigator.mediaDevices.dispatchEvent(new Event('devicechange'))")
     wait_for_state(page, "live")
     assert page.locator("#problem").is_hidden()

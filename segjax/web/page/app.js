@@ -65,7 +65,8 @@ const STATES = {
 };
 
 let stream = null;
-let opening = false;
+let opening = null; // the start under way, which closing the camera calls off
+let lost = ""; // the camera that was unplugged
 let shownProblem = null;
 let state = "stopped";
 let settings = {}; // what the server says, and what was chosen
@@ -194,12 +195,13 @@ async function start() {
     return showPictures();
   }
   if (!isSecureContext || !navigator.mediaDevices) return fail("insecure");
-  opening = true;
   closeCamera();
+  const mine = (opening = {});
   show("starting");
+  let opened;
   try {
     const chosen = $("camera").value;
-    stream = await navigator.mediaDevices.getUserMedia({
+    opened = await navigator.mediaDevices.getUserMedia({
       audio: false,
       video: {
         ...(chosen && { deviceId: { exact: chosen } }),
@@ -207,15 +209,19 @@ async function start() {
       },
     });
   } catch (error) {
+    if (opening !== mine) return;
     const kinds = { NotAllowedError: "denied", SecurityError: "insecure", NotFoundError: "none", OverconstrainedError: "none" };
     home();
     return fail(kinds[error.name] ?? "busy");
-  } finally {
-    opening = false;
   }
+  if (opening !== mine) return opened.getTracks().forEach((track) => track.stop());
+  opening = null;
+  stream = opened;
   const [track] = stream.getVideoTracks();
+  const { deviceId } = track.getSettings();
   track.onended = () => {
     home();
+    lost = deviceId;
     fail("unplugged");
   };
   $("original").srcObject = stream;
@@ -227,7 +233,7 @@ async function start() {
   } else {
     worker.postMessage({ ticks: RATE });
   }
-  await listCameras(track.getSettings().deviceId);
+  await listCameras(deviceId);
 }
 
 function showPictures() {
@@ -256,6 +262,7 @@ function home() {
 
 function closeCamera() {
   part();
+  opening = null;
   clearTimeout(telling);
   worker.postMessage({ ticks: -1 });
   for (const track of stream?.getTracks() ?? []) {
@@ -282,11 +289,11 @@ async function listCameras(current) {
 }
 
 $("camera").onchange = start;
-navigator.mediaDevices?.addEventListener("devicechange", () => {
+navigator.mediaDevices?.addEventListener("devicechange", async () => {
   if (run) return;
   if (shownProblem === "unplugged") {
-    $("camera").value = "";
-    start();
+    await listCameras(lost);
+    if ($("camera").value) start(); // it is back; no other is started unasked
   } else if (stream) {
     listCameras(stream.getVideoTracks()[0].getSettings().deviceId);
   }
