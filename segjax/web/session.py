@@ -1,6 +1,7 @@
 """One page's WebSocket from its token to its end, whatever goes over it."""
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -48,9 +49,11 @@ class Session:
         """Gives back what the session held."""
 
     async def run(self) -> None:
-        """Serves the page until it leaves."""
-        tasks = [asyncio.create_task(work()) for work in self.tasks]
+        """Greets the page and serves it until it leaves."""
+        tasks = []
         try:
+            await self.tell({"hello": self.hello})
+            tasks += [asyncio.create_task(work()) for work in self.tasks]
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
@@ -111,7 +114,6 @@ async def handle(
         session = make(socket)
         sessions.add(session)
         try:
-            await session.tell({"hello": session.hello})
             await session.run()
         except ConnectionError:
             pass
@@ -129,8 +131,9 @@ async def _is_place(sessions: set[Session], capacity: int) -> bool:
 
 
 async def _refuse(socket: web.WebSocketResponse, code: int, why: str) -> None:
-    await socket.send_str(json.dumps({"refused": {"code": code, "why": why}}))
-    await socket.close(code=code)
+    with contextlib.suppress(ConnectionError):
+        await socket.send_str(json.dumps({"refused": {"code": code, "why": why}}))
+        await socket.close(code=code)
 
 
 def _json(text: str) -> dict[str, Any]:

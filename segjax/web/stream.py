@@ -10,8 +10,8 @@ import asyncio
 import contextlib
 import dataclasses
 import functools
-import math
 import struct
+import sys
 import time
 from typing import Any
 
@@ -158,4 +158,5 @@ def _pixels(data: bytes) -> np.ndarray:
 
 
 def _number(value: object) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)  # pyright: ignore
+    """Whether it is a number that a float can hold."""
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max  # pyright: ignore

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from aiohttp import ClientWebSocketResponse, WSMsgType
+from aiohttp import ClientWebSocketResponse, WSMsgType, web
 from web_fakes import PERSON, ROOM, TOKEN, Client, decoded, encoded, jpeg, scene, serving, studio
 
 from segjax.errors import SegjaxError
@@ -235,6 +235,19 @@ def test_another_size_is_covered_until_the_step_is_ready() -> None:
     run(test)
 
 
+@pytest.mark.parametrize("value", [10**400, float("nan"), float("inf"), True, "1"], ids=str)
+def test_figures_that_are_no_numbers_are_refused_and_the_stream_goes_on(value: object) -> None:
+    async def test(client: Client) -> None:
+        socket = await greeted(client)
+        figures = {"shown_fps": 30, "camera_fps": value, "p95_ms": 20}
+        await socket.send_json({"figures": figures})
+        assert "figures are numbers: shown_fps" in (await told(socket, "problem"))["why"]
+        await socket.send_json({"figures": figures | {"camera_fps": 30}})
+        await told(socket, "figures")
+
+    run(test)
+
+
 # --- who may, and how many --------------------------------------------------------------------
 
 
@@ -278,6 +291,27 @@ def test_who_starts_before_their_own_place_is_free_waits_for_it() -> None:
         await one.close()
         await again
 
+    run(test)
+
+
+@pytest.mark.parametrize("token", [TOKEN, "0" * 32], ids=["right", "wrong"])
+def test_who_leaves_before_the_greeting_leaves_nothing(
+    token: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def gone(*_: object) -> None:
+        raise ConnectionResetError
+
+    def viewers() -> set[threading.Thread]:
+        return {one for one in threading.enumerate() if one.name == "viewer"}
+
+    async def test(client: Client) -> None:
+        before = viewers()
+        await (await opened(client, token)).receive()
+        while viewers() - before:
+            await asyncio.sleep(0.01)
+        assert not caplog.records
+
+    monkeypatch.setattr(web.WebSocketResponse, "send_str", gone)
     run(test)
 
 
