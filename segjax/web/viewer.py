@@ -112,7 +112,8 @@ class Viewer:
         started_s = time.perf_counter()
         settings = self.settings
         height, width = pixels.shape[:2]
-        self._keep_up(self._wish(settings, (height, width)))
+        wish = self._wish(settings, (height, width))
+        self._keep_up(wish)
         look = self._look
         ready = self._has is not None and self._has.size == (height, width)
         scene = self._scene(look if ready else self._plain, self._time_s(), (height, width))
@@ -134,7 +135,8 @@ class Viewer:
         except Fault as fault:
             output, problem = self._gate.refused(taken, fault), _told(fault)
         self._worked.append((started_s, time.perf_counter() - started_s))
-        return self._answer(output, problem, ready and self._coming is not None)
+        waiting = self._coming is not None and wish != self._has
+        return self._answer(output, problem, ready and waiting)
 
     def late(self, height: int, width: int, number: int) -> Answer:
         """What leaves in place of a frame whose picture does not come in time."""
@@ -176,7 +178,10 @@ class Viewer:
 
     def _keep_up(self, wish: Wish) -> None:
         """Sees to it that frames get the look that is wished for."""
-        if wish == self._has:
+        if wish == self._has:  # again, perhaps: what was wished for meanwhile is forgotten
+            self._failed, self._why_not = None, ""
+            if self._coming and self._coming[1].done():
+                self._coming = None
             return
         if self._coming and self._coming[1].done():
             (came, background), self._coming = self._coming, None

@@ -157,6 +157,38 @@ def test_what_is_ready_waits_for_nothing_that_is_not() -> None:
     compiled.set()
 
 
+def test_who_goes_back_to_what_was_chosen_waits_for_nothing() -> None:
+    shared, compiled = studio(), threading.Event()
+    viewer = Viewer(shared)
+    live(viewer)
+    shared.in_turn(compiled.wait, 10)
+    for effect in ("bokeh", "blur", "bokeh", "blur"):
+        viewer.change({"effect": effect})
+        assert viewer(frame(0), 0).waiting == (effect == "bokeh")
+    compiled.set()
+    shared.in_turn(lambda: None).result()  # and so bokeh is ready, which nobody waits for
+    viewer(frame(1), 1)
+    compiled.clear()
+    shared.in_turn(compiled.wait, 10)
+    viewer.change({"model": "other"})
+    answer = viewer(frame(2), 2)
+    assert answer.waiting and holds(answer.output.pixels, (128, 128, 128))
+    compiled.set()
+
+
+def test_who_goes_back_from_a_picture_that_is_gone_hears_no_more_of_it() -> None:
+    shared = studio()
+    viewer = Viewer(shared)
+    live(viewer)
+    viewer.change({"effect": "picture", "picture": "gone"})
+    wait_until(lambda: viewer(frame(0), 0).problem.kind == "choice")
+    viewer.change({"effect": "blur"})
+    assert viewer(frame(1), 1).problem.kind == ""
+    shared.pictures._sent["gone"] = np.full((90, 160, 3), (150, 70, 40), np.uint8)
+    viewer.change({"effect": "picture"})
+    wait_until(lambda: holds(viewer(frame(2), 2).output.pixels, (150, 70, 40)))
+
+
 @pytest.mark.parametrize("softness", [-0.1, 1.1, float("nan"), True, "0.5"])
 def test_a_softness_that_is_none_is_refused(softness: object) -> None:
     with pytest.raises(SegjaxError, match="got softness"):
