@@ -26,6 +26,9 @@ KINDS = ("JPEG", "PNG", "WEBP")
 KEPT_SIZE = (720, 1280)
 """Height and width that a kept picture covers: the largest that is sent."""
 
+KEPT_LONGEST = 2560
+"""Pixels of a kept picture's long side: of a longer one the middle, as frames show no more."""
+
 KEPT = 24
 """Pictures of browsers that are kept; the one not used for longest goes first."""
 
@@ -72,7 +75,8 @@ def size_of(data: bytes, kinds: tuple[str, ...] = KINDS) -> tuple[int, int]:
 
 
 def read_upload(data: bytes) -> np.ndarray:
-    """A browser's picture as uint8 RGB [h, w, 3], no larger than needed to cover 1280×720.
+    """A browser's picture as uint8 RGB [h, w, 3], no larger than needed to cover 1280×720, and of
+    one longer than 2560 pixels then the middle.
 
     Raises:
       TooLarge, NoPicture: see `size_of`; more than 10 MB; damaged; less than 16 pixels a side.
@@ -87,7 +91,8 @@ def read_upload(data: bytes) -> np.ndarray:
     scale = max(kept / side for kept, side in zip(KEPT_SIZE, pixels.shape[:2], strict=True))
     if scale < 1:
         pixels = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    return pixels
+    top, left = (max(0, side - KEPT_LONGEST) // 2 for side in pixels.shape[:2])
+    return pixels[top : top + KEPT_LONGEST, left : left + KEPT_LONGEST].copy()  # a view keeps all
 
 
 def backgrounds_in(folder: Path) -> dict[str, Make]:

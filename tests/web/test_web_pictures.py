@@ -11,7 +11,7 @@ from web_fakes import encoded, scene
 
 from segjax.errors import SegjaxError
 from segjax.images import write_image
-from segjax.live.backgrounds import Picture
+from segjax.live.backgrounds import Picture, fit
 from segjax.web import pictures
 from segjax.web.pictures import (
     NoPicture,
@@ -46,6 +46,15 @@ def test_three_kinds_are_read(suffix: str) -> None:
 def test_a_large_picture_is_kept_no_larger_than_a_frame() -> None:
     assert read_upload(encoded(".jpg", scene(1500, 2400))).shape == (800, 1280, 3)
     assert read_upload(encoded(".jpg", scene(2400, 1500))).shape == (2048, 1280, 3)
+
+
+@pytest.mark.parametrize("size", [(64, 6000), (6000, 64)], ids=str)
+def test_of_a_long_picture_only_the_middle_is_kept(size: tuple[int, int]) -> None:
+    whole = np.zeros((*size, 3), np.uint8)
+    whole[size[0] // 2 :, size[1] // 2 :] = 200
+    kept = read_upload(encoded(".png", whole))
+    assert max(kept.shape) == pictures.KEPT_LONGEST and kept.base is None
+    assert (fit(kept, 720, 1280) == fit(whole, 720, 1280)).all()
 
 
 @pytest.mark.parametrize("size", [(60_000, 60_000), (8_000, 5_001), (2**31 - 1, 1), (1, 2**31 - 1)])
