@@ -64,7 +64,9 @@ class Address:
     @property
     def hosts(self) -> frozenset[str]:
         """What a request's Host may be: nothing that another page could have made it."""
-        names = {"127.0.0.1", "localhost", "[::1]"} if self.loopback else {self._in_url.lower()}
+        names = {self._in_url.lower()}
+        if self.loopback:
+            names |= {"127.0.0.1", "localhost", "[::1]"}
         usual = 443 if self.tls else 80  # which browsers leave out
         bare = names if self.port == usual else set()
         return frozenset({f"{name}:{self.port}" for name in names} | bare)

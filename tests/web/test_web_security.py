@@ -245,6 +245,8 @@ def test_plain_http_stays_on_this_machine() -> None:
     assert Address("LAPTOP.local", 443, tls=True).origins == {
         "https://laptop.local:443", "https://laptop.local"
     }  # fmt: skip
+    for one in ("127.0.0.2", "localhost", "::1"):
+        assert Address(one).url.rstrip("/") in Address(one).origins
     assert Address().hosts == {"127.0.0.1:8000", "localhost:8000", "[::1]:8000"}
 
 
