@@ -1,5 +1,6 @@
 """The page in a real browser, with a film for a camera."""
 
+import asyncio
 import base64
 import contextlib
 import http.server
@@ -12,6 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from aiohttp import web
 from web_fakes import (
     PERSON,
     ROOM,
@@ -308,6 +310,31 @@ def test_a_hidden_tab_keeps_its_rate(open_page: Callable) -> None:
     assert len(answered) >= 10
 
 
+FAIL_ONCE = """
+const convert = OffscreenCanvas.prototype.convertToBlob;
+OffscreenCanvas.prototype.convertToBlob = function () {
+  OffscreenCanvas.prototype.convertToBlob = convert;
+  throw new DOMException("no", "EncodingError");
+};
+"""
+
+
+def test_a_frame_that_cannot_be_coded_is_left_out(
+    open_page: Callable, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page_file = server._page_file
+
+    async def failing(data: bytes, kind: str, request: web.Request) -> web.Response:
+        fails = request.path == "/worker.js"
+        return await page_file(data + FAIL_ONCE.encode() * fails, kind, request)
+
+    site.stop()
+    monkeypatch.setattr(server, "_page_file", failing)
+    site.studio = studio()
+    site.start()
+    start(open_page(quiet=False))  # the browser notes it
+
+
 def test_two_pages_have_their_own_state_and_the_third_is_told(open_page: Callable) -> None:
     one, two, three = open_page(), open_page(), open_page()
     start(one)
@@ -409,6 +436,19 @@ def test_where_webrtc_finds_no_way_the_websocket_does(
     start(page)
     assert page.locator("#returned").is_hidden()
     wait_for_color(page, (128, 128, 128))
+
+
+def test_where_webrtc_falls_silent_the_websocket_goes_on(
+    open_page: Callable, far_site: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    far_site(15)
+    page = open_page()
+    start(page)
+    page.wait_for_selector("#returned:not([hidden])")
+    monkeypatch.setattr(peer.Way, "next", lambda self: asyncio.Event().wait())
+    page.wait_for_selector("#returned", state="hidden")
+    wait_for_color(page, (128, 128, 128))
+    wait_for_state(page, "live")
 
 
 # --- the page of a run ------------------------------------------------------------------------
@@ -638,6 +678,20 @@ def test_axe_finds_nothing_serious(open_page: Callable, needs: Callable, scheme:
     page.evaluate(DROP, base64.b64encode(b"<svg/>").decode())
     page.wait_for_selector("#problem")
     check("problem")
+
+
+def test_what_is_chosen_is_seen_in_forced_colours_too(open_page: Callable) -> None:
+    page = open_page(forced_colors="active")
+    page.wait_for_selector("#gallery label", state="attached")
+    seen = page.evaluate(
+        """() => [...document.querySelectorAll("[name=effect], [name=picture]")].map((one) => {
+             const width = () => getComputedStyle(one.nextElementSibling).borderTopWidth;
+             one.checked = false;
+             const before = width();
+             one.checked = true;
+             return before !== width(); })"""
+    )
+    assert len(seen) > 5 and all(seen)
 
 
 def test_a_narrow_phone_shows_all_in_one_column(open_page: Callable) -> None:

@@ -235,7 +235,9 @@ def test_another_size_is_covered_until_the_step_is_ready() -> None:
     run(test)
 
 
-@pytest.mark.parametrize("value", [10**400, float("nan"), float("inf"), True, "1"], ids=str)
+@pytest.mark.parametrize(
+    "value", [10**400, float("nan"), True, "1"], ids=lambda value: str(value)[:4]
+)
 def test_figures_that_are_no_numbers_are_refused_and_the_stream_goes_on(value: object) -> None:
     async def test(client: Client) -> None:
         socket = await greeted(client)

@@ -156,7 +156,10 @@ function meet(limit_s, side) {
   peer = new Peer(track, $("returned"), limit_s, side, {
     offer: (offer) => worker.postMessage({ offer }),
     carried: (carried) => {
-      if (!carried) part();
+      if (!carried) {
+        part();
+        if (!settings.paused) show("reconnecting");
+      }
       worker.postMessage({ elsewhere: carried });
       $("returned").hidden = !carried;
     },

@@ -1,6 +1,8 @@
 // The way of a frame from another device: WebRTC, straight to the program and back. Nobody is asked
 // for the way (no ICE servers), and there is no sound.
 
+const SILENT_S = 2; // without a picture, after which the way is given up
+
 export class Peer {
   // on.offer(sdp), on.carried(whether), on.figures({…}); what is not carried within the limit is not.
   constructor(track, video, limit_s, side, on) {
@@ -45,9 +47,11 @@ export class Peer {
     clearTimeout(this.timer);
     this.carries = true;
     this.on.carried(true);
+    this.decoded = this.silent = 0;
     this.began = performance.now();
     this.measure = setInterval(() => this.report(), 1000);
     const note = (_, { receiveTime, presentationTime }) => {
+      if (this.closed) return;
       this.shown.push(receiveTime ? presentationTime - receiveTime : 0);
       this.video.requestVideoFrameCallback?.(note);
     };
@@ -86,8 +90,13 @@ export class Peer {
     if (this.closed) return;
     for (const one of stats.values()) {
       if (one.type === "outbound-rtp" && one.framesEncoded) way += (1000 * one.totalEncodeTime) / one.framesEncoded;
+      if (one.type === "inbound-rtp") {
+        this.silent = one.framesDecoded > this.decoded ? 0 : this.silent + 1;
+        this.decoded = one.framesDecoded;
+      }
       if (one.type === "candidate-pair" && one.nominated) way += 1000 * (one.currentRoundTripTime ?? 0);
     }
+    if (this.silent >= SILENT_S) return this.giveUp();
     const at = (share) => way + (shown[Math.min(shown.length - 1, Math.floor(share * shown.length))] ?? 0);
     const size = this.video.videoWidth && [this.video.videoWidth, this.video.videoHeight];
     this.on.figures({ shown_fps: shown.length / took, p50_ms: at(0.5), p95_ms: at(0.95), skipped: 0, size });

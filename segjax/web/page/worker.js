@@ -146,16 +146,21 @@ async function send() {
   encoding = true;
   const { frame, number, captured } = waiting;
   waiting = null;
-  const [width, height] = size(frame);
-  if (scratch.width !== width || scratch.height !== height) {
-    scratch.width = width;
-    scratch.height = height;
+  try {
+    const [width, height] = size(frame);
+    if (scratch.width !== width || scratch.height !== height) {
+      scratch.width = width;
+      scratch.height = height;
+    }
+    scratchPicture.drawImage(frame, 0, 0, width, height);
+    frame.close();
+    const blob = await scratch.convertToBlob({ type: "image/jpeg", quality: 0.85 });
+    const jpeg = await blob.arrayBuffer();
+    if (transport?.free) transport.send(number, captured, jpeg);
+  } catch (error) {
+    frame.close();
+    console.warn(error); // this frame is left out
   }
-  scratchPicture.drawImage(frame, 0, 0, width, height);
-  frame.close();
-  const blob = await scratch.convertToBlob({ type: "image/jpeg", quality: 0.85 });
-  const jpeg = await blob.arrayBuffer();
-  if (transport?.free) transport.send(number, captured, jpeg);
   encoding = false;
   send();
 }
