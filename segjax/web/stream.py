@@ -73,6 +73,7 @@ class Stream(Session):
     async def hear(self, said: dict[str, Any]) -> None:
         if "settings" in said:
             self._composer.viewer.change(said["settings"])
+            self._told["state"] = ""  # a page that goes on after a pause waits for one
         if "figures" in said:
             await self._advise(said["figures"])
         if "offer" in said and self.hello["webrtc_s"]:
@@ -130,9 +131,9 @@ class Stream(Session):
     async def _tell_changes(self, answer: Answer) -> None:
         problem = dataclasses.asdict(answer.problem)
         now = {"problem": problem, "waiting": answer.waiting, "state": answer.state}
-        for name in [name for name in now if now[name] != self._told.get(name)]:
+        told, self._told = self._told, now
+        for name in [name for name in now if now[name] != told.get(name)]:
             await self.tell({name: now[name]})
-        self._told = now
 
 
 def _head(data: bytes) -> tuple[int, float, tuple[int, int]]:

@@ -391,6 +391,8 @@ def test_another_device_is_served_by_webrtc(open_page: Callable, far_site: Calla
     assert page.evaluate("peers.map(([, wish]) => wish.iceServers.length)") == [0]
     assert page.evaluate("peers[0][0].getSenders().map((one) => one.track.kind)") == ["video"]
     page.wait_for_selector("#fps:text-matches('^[1-9]')")
+    page.evaluate("pause.click(); pause.click()")
+    wait_for_state(page, "live")
     page.click("#pause")
     wait_for_state(page, "paused")
     assert page.locator("#returned").is_hidden()

@@ -73,7 +73,7 @@ function connect() {
       if (said.waiting !== undefined) postMessage({ waiting: said.waiting });
       if (said.run) postMessage({ run: said.run });
       if (said.answer) postMessage({ answer: said.answer });
-      if (said.state && elsewhere) postMessage({ state: said.state });
+      if (said.state && elsewhere && !settings.paused) postMessage({ state: said.state });
       if (said.hello) {
         smallest = side = said.hello.side;
         elsewhere = said.hello.webrtc_s > 0;
