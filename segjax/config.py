@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import tyro
 
+from segjax.data.catalog import PREFIX
 from segjax.data.scene import SceneAugmentation
 from segjax.data.webcam import Augmentation
 from segjax.errors import SegjaxError
@@ -86,6 +87,11 @@ class DataConfig:
             raise SegjaxError(
                 f"data.buckets has the weights {[bucket.weight for bucket in self.buckets]}; they "
                 "are at least 0, and one is above; correct them"
+            )
+        if self.favoured and self.root.startswith(PREFIX):
+            raise SegjaxError(
+                f"data.favoured is {self.favoured}, a list in a folder, and {self.root} has none; "
+                "leave it out"
             )
         if not self.favour >= 0:
             raise SegjaxError(f"data.favour is {self.favour}; it must be at least 0; correct it")

@@ -66,6 +66,10 @@ def test_what_is_not_said_takes_its_default() -> None:
         ({"data": {"root": "r", "batch_size": -1}}, "data.batch_size is -1; it must be at least 1"),
         ({"data": {"root": "r", "buckets": []}}, r"data.buckets has the weights \[\]; they are"),
         ({"data": {"root": "r", "favour": -2.0}}, "data.favour is -2.0; it must be at least 0"),
+        (
+            {"data": {"root": "tfds:x", "favoured": "few.txt"}},
+            "data.favoured is few.txt, a list in",
+        ),
         ({"data": {"root": "r", "ignore": [3]}}, r"data.ignore is \(3,\) and model.classes is 1"),
         ({"loss": {"median_frequency": True}}, "loss.median_frequency is True and model.classes"),
         ({"optimizer": {"ema_decay": 1.0}}, "optimizer.ema_decay is 1.0; from 0 to below 1 the"),
