@@ -104,6 +104,8 @@ class Server:
             raise web.HTTPRequestEntityTooLarge(LARGEST_BYTES, 0, text=why) from error
         except TimeoutError:
             raise web.HTTPRequestTimeout(text="the picture took too long; try again") from None
+        except ConnectionError:  # the sender closed its half of the connection
+            raise web.HTTPBadRequest(text="the picture did not come whole; try again") from None
         except SegjaxError as error:
             raise web.HTTPUnsupportedMediaType(text=str(error)) from error
         return web.json_response({"id": key}, status=201)

@@ -207,8 +207,9 @@ def test_nonsense_gets_a_status_and_leaves_nothing_behind() -> None:
             loop.set_default_executor(ThreadPoolExecutor(1))  # the server's; and one to ask with
             asking = ThreadPoolExecutor(1)
             threads = threading.active_count()
-            for number in range(150):
-                answer = await loop.run_in_executor(asking, ask, port, mutated(goods[number % 3]))
+            cut = [goods[1][:-at] for at in range(1, 10)]
+            for data in [*cut, *(mutated(goods[number % 3]) for number in range(150))]:
+                answer = await loop.run_in_executor(asking, ask, port, data)
                 if answer:
                     status = int(answer.split(b" ", 2)[1])
                     assert status in (*range(100, 102), *range(200, 202), *range(400, 500)), answer
