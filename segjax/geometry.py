@@ -2,12 +2,6 @@
 
 import functools
 import math
-import re
-
-from segjax.errors import SegjaxError
-
-PORTRAIT = (144, 256)
-"""Height and width that the portrait network sees a 16:9 picture at."""
 
 AREA = 144 * 256
 """Pixels that the portrait network is trained and used at."""
@@ -46,15 +40,3 @@ def network_size(
     sides = range(multiple, longest + 1, multiple)
     sizes = [(h, w) for h in sides for w in sides if h * w <= 1.15 * area]
     return min(sizes, key=cost)
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """(height, width) of an option such as 360x480.
-
-    Raises:
-      SegjaxError: it is not such.
-    """
-    found = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
-    if not found:
-        raise SegjaxError(f"--size is {text!r}; it must be height x width in pixels; write 360x480")
-    return int(found[1]), int(found[2])

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Sequence
 import cv2
 import numpy as np
 
+from segjax.images import resize
+
 CELL = 192
 """Side in pixels of one picture on a contact sheet."""
 
@@ -49,11 +51,12 @@ def fit(
     height, width = pixels.shape[:2]
     scale = min((size[0] - 4) / height, (size[1] - 4) / width)
     h, w = max(1, round(height * scale)), max(1, round(width * scale))
-    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     cell = np.full((*size, 3), _BACK, np.uint8)
     top, left = (size[0] - h) // 2, (size[1] - w) // 2
-    cell[top : top + h, left : left + w] = cv2.resize(
-        pixels, (w, h), interpolation=cv2.INTER_NEAREST if exact else method
+    cell[top : top + h, left : left + w] = (
+        cv2.resize(pixels, (w, h), interpolation=cv2.INTER_NEAREST)
+        if exact
+        else resize(pixels, (h, w))
     )
     return cell
 

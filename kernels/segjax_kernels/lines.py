@@ -33,7 +33,11 @@ def fit_lines(
 def _by_c(
     alpha: jax.Array, brightness: jax.Array, radius: int, softness: float
 ) -> tuple[jax.Array, jax.Array]:
-    lines = cpu.call(
+    if alpha.dtype != jnp.float32 or brightness.dtype != jnp.float32:
+        raise NotImplementedError(
+            f"got {alpha.dtype} and {brightness.dtype}; the C function takes float32"
+        )
+    slope, offset = cpu.call(
         "fit_lines",
         (alpha, alpha),
         alpha,
@@ -42,7 +46,7 @@ def _by_c(
         radius=radius,
         softness=softness,
     )
-    return tuple(lines)
+    return slope, offset
 
 
 def lines_by_xla(

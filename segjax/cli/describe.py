@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,12 @@ from segjax.evaluation.architecture import (
     measure,
 )
 from segjax.files import write_json
-from segjax.geometry import PORTRAIT, parse_size
 from segjax.models.decoders import DECODERS
 from segjax.models.encoders import ENCODERS
 from segjax.models.segmenter import variant_class
+
+PORTRAIT = (144, 256)
+"""What released weights are used at."""
 
 OTHERS = (512, 512)
 
@@ -136,6 +139,18 @@ def _size(options: Options) -> tuple[int, int]:
     if options.size:
         return parse_size(options.size)
     return OTHERS if options.name in DECODERS.names else PORTRAIT
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """HEIGHTxWIDTH as (height, width).
+
+    Raises:
+      SegjaxError: it is not that.
+    """
+    found = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
+    if not found:
+        raise SegjaxError(f"--size is {text!r}; it must be height x width in pixels; write 360x480")
+    return int(found[1]), int(found[2])
 
 
 def _device() -> str:

@@ -13,10 +13,12 @@ import numpy as np
 import tyro
 
 from segjax import weights
+from segjax.cli.describe import PORTRAIT, parse_size
 from segjax.config import to_dict
 from segjax.errors import SegjaxError
 from segjax.files import replacing
-from segjax.geometry import PORTRAIT, parse_size
+
+Network = Callable[[jax.Array], jax.Array]
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 """That a StableHLO file runs on."""
@@ -105,9 +107,6 @@ def main(options: Options) -> None:
     )
 
 
-Network = Callable[[jax.Array], jax.Array]
-
-
 def _stablehlo(
     network: Network, image: jax.ShapeDtypeStruct, output: str, facts: dict[str, str]
 ) -> bytes:
@@ -134,11 +133,11 @@ def _onnx(
     picture = np.random.default_rng(0).random(image.shape, np.float32)
     theirs = np.asarray(session.run([output], {"image": picture})[0])
     ours = np.asarray(jax.jit(network)(picture))
-    error = float(np.abs(theirs - ours).max() / max(1, np.abs(ours).max()))
-    if not error < TOLERANCE:
+    off = float(np.abs(theirs - ours).max() / max(1, np.abs(ours).max()))
+    if not off < TOLERANCE:
         raise SegjaxError(
-            f"onnxruntime {onnxruntime.__version__} gives another mask, by {error:.1e}; try "
+            f"onnxruntime {onnxruntime.__version__} gives another mask, by {off:.1e}; try "
             "another version of it, or a .stablehlo file"
         )
-    print(f"onnxruntime and JAX agree to {error:.1e} of the largest number")
+    print(f"onnxruntime and JAX agree to {off:.1e} of the largest number")
     return data

@@ -2,11 +2,11 @@
 
 from typing import Any, NamedTuple
 
-import cv2
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from segjax.images import resize
 from segjax_kernels import box, cpu
 from segjax_kernels.dispatch import Implementation, dispatch
 
@@ -68,10 +68,7 @@ def resized(state: Any, like: Any) -> Any:
     def of_size(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
         if array.ndim == 3:
             return np.stack([of_size(plane, shape[1:]) for plane in array])
-        if array.ndim < 2:
-            return array
-        way = cv2.INTER_AREA if shape[0] < array.shape[0] else cv2.INTER_LINEAR
-        return cv2.resize(array, shape[::-1], interpolation=way)
+        return resize(array, (shape[0], shape[1])) if array.ndim == 2 else array
 
     # By OpenCV, since JAX would compile it.
     arrays = jax.tree.map(lambda old, new: of_size(np.asarray(old), new.shape), state, like)

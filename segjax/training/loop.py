@@ -19,7 +19,7 @@ from rich.progress import (
 )
 
 from segjax import weights
-from segjax.config import ModelConfig, TrainConfig, from_dict, to_dict
+from segjax.config import TrainConfig
 from segjax.data import Source
 from segjax.data.loader import train_batches
 from segjax.data.statistics import median_frequency_weights
@@ -239,8 +239,7 @@ def _create_model(config: TrainConfig) -> tuple[Segmenter, dict[str, str]]:
         info = weights.load_encoder(model, config.encoder_init)
         return model, {"encoder_init": Path(config.encoder_init).name, **_licence(info)}
     start = weights.load(config.init, trainable=True)
-    same = from_dict(ModelConfig, to_dict(config.model), "model")  # lists become tuples there too
-    for name, (theirs, ours) in differences(start.config, same).items():
+    for name, (theirs, ours) in differences(start.config, config.model).items():
         if name not in ("seed", "area"):
             raise SegjaxError(
                 f"the weights {config.init} are of another network than the config's: {name} is "

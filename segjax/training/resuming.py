@@ -26,10 +26,7 @@ def claim(workdir: Path, config: TrainConfig, *, started: bool) -> None:
     path = workdir / "config.json"
     if started and path.exists():
         began = from_dict(TrainConfig, json.loads(path.read_text()), str(path))
-        same = from_dict(
-            TrainConfig, to_dict(config), "the config"
-        )  # lists become tuples there too
-        for name, (then, now) in differences(began, same).items():
+        for name, (then, now) in differences(began, config).items():
             if name not in MAY_CHANGE:
                 raise SegjaxError(
                     f"the run in {workdir} began with {name} {then}, now it is {now}; resuming "
@@ -40,8 +37,8 @@ def claim(workdir: Path, config: TrainConfig, *, started: bool) -> None:
 
 
 def differences(one: Any, other: Any) -> dict[str, tuple[Any, Any]]:
-    """Fields of two configs, by their dotted names, that are not the same."""
-    first, second = (dict(_flat(to_dict(config))) for config in (one, other))
+    """Fields of two configs of one class, by their dotted names, that are not the same."""
+    first, second = (dict(_flat(_as_read(config))) for config in (one, other))
     pairs = {name: (first.get(name), second.get(name)) for name in first | second}
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
@@ -53,6 +50,11 @@ def same_pictures(before: int, now: int) -> None:
             f"the run began with {before} pictures, now there are {now}; resuming needs the "
             "same ones, or they would come in another order; choose another --workdir"
         )
+
+
+def _as_read(config: Any) -> dict[str, Any]:
+    """A config's fields as they are after it was written and read: a list is a tuple then."""
+    return to_dict(from_dict(type(config), to_dict(config)))
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

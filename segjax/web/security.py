@@ -117,10 +117,7 @@ def gate(address: Address, token: str) -> Middleware:
             raise web.HTTPUnauthorized(
                 text="the key is missing or old; open the address again in full"
             )
-        try:
-            return await handler(request)
-        except ConnectionError:  # the sender left before its answer
-            raise web.HTTPBadRequest(text="the connection ended too soon; try again") from None
+        return await handler(request)
 
     return check
 

@@ -15,6 +15,7 @@ from importlib import resources
 from typing import Any
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from segjax.errors import SegjaxError
 from segjax.web import session
@@ -61,7 +62,7 @@ class Server:
 
     def app(self) -> web.Application:
         app = web.Application(
-            middlewares=[gate(self.address, self._token)], client_max_size=LARGEST_BYTES
+            middlewares=[_blame, gate(self.address, self._token)], client_max_size=LARGEST_BYTES
         )
         app.router.add_get("/api/choices", self._choices)
         app.router.add_post("/api/backgrounds", self._upload)
@@ -104,8 +105,6 @@ class Server:
             raise web.HTTPRequestEntityTooLarge(LARGEST_BYTES, 0, text=why) from error
         except TimeoutError:
             raise web.HTTPRequestTimeout(text="the picture took too long; try again") from None
-        except ConnectionError:  # the sender closed its half of the connection
-            raise web.HTTPBadRequest(text="the picture did not come whole; try again") from None
         except SegjaxError as error:
             raise web.HTTPUnsupportedMediaType(text=str(error)) from error
         return web.json_response({"id": key}, status=201)
@@ -139,6 +138,15 @@ class Server:
 
 async def _page_file(data: bytes, kind: str, _: web.Request) -> web.Response:
     return web.Response(body=data, content_type=kind, charset="utf-8")
+
+
+@web.middleware
+async def _blame(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """A connection that ends before its request or its answer does is no fault of the server."""
+    try:
+        return await handler(request)
+    except ConnectionError:
+        raise web.HTTPBadRequest(text="the connection ended too soon; try again") from None
 
 
 def listen(host: str, port: int) -> socket.socket:

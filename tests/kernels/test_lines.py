@@ -68,3 +68,13 @@ def test_a_batch_by_vmap_and_what_is_no_number():
     for lines in fit(alpha[0], brightness[0]):
         broken = np.isnan(np.asarray(lines))
         assert broken[2:7, 1:6].all() and broken.sum() == 25
+
+
+def test_half_precision_goes_another_way_than_c():
+    rng = np.random.default_rng(2)
+    alpha, brightness = jnp.asarray(rng.random((2, 9, 7)), jnp.float32)
+    halves = (alpha.astype(jnp.bfloat16), brightness.astype(jnp.bfloat16))
+    exact = fit_lines(*(x.astype(jnp.float32) for x in halves), radius=1, softness=0.1)
+    for ours, wanted in zip(fit_lines(*halves, radius=1, softness=0.1), exact, strict=True):
+        assert ours.dtype == jnp.bfloat16
+        np.testing.assert_allclose(ours.astype(jnp.float32), wanted, atol=0.1)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientResponse
 from test_web_pictures import png_bomb, write_video
-from web_fakes import TOKEN, encoded, scene, serving
+from web_fakes import TOKEN, encoded, scene, serving, studio
 
 from segjax.errors import SegjaxError
 from segjax.web import certificates
@@ -157,6 +157,24 @@ def test_no_request_is_logged_with_its_key(caplog: pytest.LogCaptureFixture) -> 
 
     asyncio.run(test())
     assert TOKEN not in caplog.text
+
+
+def test_who_leaves_too_soon_is_told_so_and_is_no_fault_of_the_server() -> None:
+    shared = studio()
+
+    def left(data: bytes) -> str:
+        raise ConnectionResetError("Cannot write to closing transport")
+
+    shared.pictures.add = left
+
+    async def test() -> None:
+        async with serving(shared) as made:
+            answer = await made.post("/api/backgrounds", data=b"picture", headers=made.own | KEY)
+            assert answer.status == 400
+            assert await answer.text() == "the connection ended too soon; try again"
+            assert answer.headers["Cache-Control"] == "no-store"
+
+    asyncio.run(test())
 
 
 def test_nonsense_gets_a_status_and_leaves_nothing_behind() -> None:
