@@ -1,8 +1,15 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from segjax_kernels import guided_coefficients
+from segjax_kernels.guided_upsample_blend import coefficients
+
+
+@pytest.fixture(params=["without_c", "with_c"], autouse=True, scope="module")
+def by(request):
+    request.getfixturevalue(request.param)
 
 
 def a_picture():
@@ -44,6 +51,38 @@ def test_coefficients_of_odd_sizes_and_batches(quick_compile):
         for x, pair in zip(one, two, strict=True):
             assert np.isfinite(x).all()
             np.testing.assert_allclose(pair, np.stack([x, x]), atol=1e-5)
+
+
+def test_c_is_as_near_to_the_exact_numbers_as_xla(with_c, quick_compile):
+    _, small, rough = a_picture()
+    for height, width, radius in ((48, 80, 2), (47, 79, 1), (13, 2, 3), (1, 1, 2)):
+        alpha, picture = rough[:height, :width], small[:height, :width]
+        given = (alpha, picture, radius, 1e-4)
+        with jax.enable_x64(True):
+            wide = [jnp.asarray(x, jnp.float64) for x in (alpha, picture)]
+            exact = [np.asarray(x) for x in coefficients._by_xla(wide[0], wide[1], radius, 1e-4)]
+        off = {
+            name: np.abs(np.stack(by.run(*given)) - np.stack(exact)).max()
+            for name, by in coefficients.IMPLEMENTATIONS.items()
+        }
+        # What float32 loses of a small variance, either way.
+        assert off["c"] <= max(2 * off["xla"], 1e-5)
+        assert off["xla"] < 1e-3
+
+
+def test_coefficients_have_a_derivative(quick_compile):
+    _, small, rough = a_picture()
+    alpha, picture = jnp.asarray(rough[:6, 30:40]), jnp.asarray(small[:6, 30:40])
+
+    def mean(alpha):
+        slope, offset = guided_coefficients(alpha, picture)
+        return (slope + offset).mean()
+
+    slope = jax.grad(mean)(alpha)
+    way = jax.random.normal(jax.random.key(0), alpha.shape)
+    # Both are linear in alpha.
+    step = mean(alpha + way) - mean(alpha)
+    np.testing.assert_allclose((slope * way).sum(), step, rtol=1e-3, atol=1e-5)
 
 
 def test_coefficients_errors():

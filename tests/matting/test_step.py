@@ -231,9 +231,18 @@ def test_a_mask_at_full_size():
     model = RedIsPerson()
     step = make_mask_step(model)
     state, alpha = step(nnx.split(model)[1], empty_state(*mask_shape(frame)), frame)
-    _, _, small = call("color", frame)
-    np.testing.assert_allclose(alpha, faded(resized(small, 200, 300)), atol=1e-4)
+    _, cut_out, small = call("transparent", frame, guided=True)
+    np.testing.assert_allclose(255 * alpha, cut_out[..., 3], atol=1)
     np.testing.assert_array_equal(state.alpha.shape, small.shape)
+
+
+def test_a_mask_at_full_size_as_the_network_gives_it():
+    frame = scene(200, 300)
+    model = RedIsPerson()
+    step = make_mask_step(model, refinement=False)
+    _, alpha = step(nnx.split(model)[1], empty_state(*mask_shape(frame)), frame)
+    _, _, small = call("color", frame, refinement=False)
+    np.testing.assert_allclose(alpha, faded(resized(small, 200, 300)), atol=1e-4)
 
 
 def tiny_step(kind, **options):

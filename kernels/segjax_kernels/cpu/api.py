@@ -11,6 +11,8 @@ FUNCTIONS = (
     "convolution",
     "preprocess",
     "upsample_blend",
+    "guided_upsample_blend",
+    "guided_coefficients",
     "box",
     "fill_holes",
     "fit_lines",

@@ -60,22 +60,30 @@ static void average(const void *job, long begin, long end) {
     }
 }
 
+void fit_lines(const XLA_FFI_CallFrame *frame, const float *alpha, const float *brightness,
+               long rows, long height, long width, long radius, float softness, float *slope,
+               float *offset) {
+  float *fitted = scratch(1, 2 * rows * width);
+  const Lines l = {.alpha = alpha,
+                   .brightness = brightness,
+                   .fitted = {fitted, fitted + rows * width},
+                   .mean = {slope, offset},
+                   .height = height,
+                   .width = width,
+                   .radius = radius,
+                   .softness = softness};
+  share(frame, fit, &l, rows, false);
+  share(frame, average, &l, rows, false);
+}
+
 /* alpha, brightness float32 [..., height, width], radius, softness -> slope, offset of that shape. */
 EXPORT XLA_FFI_Error *segjax_fit_lines(XLA_FFI_CallFrame *frame) {
   if (only_asks(frame)) return NULL;
   const XLA_FFI_Buffer *alpha = frame->args.args[0], *brightness = frame->args.args[1];
-  const XLA_FFI_Buffer *slope = frame->rets.rets[0], *offset = frame->rets.rets[1];
-  const long rows = leading(alpha, 1), width = alpha->dims[alpha->rank - 1];
-  float *fitted = scratch(1, 2 * rows * width);
-  const Lines l = {.alpha = alpha->data,
-                   .brightness = brightness->data,
-                   .fitted = {fitted, fitted + rows * width},
-                   .mean = {slope->data, offset->data},
-                   .height = alpha->dims[alpha->rank - 2],
-                   .width = width,
-                   .radius = attribute(frame, "radius"),
-                   .softness = fraction(frame, "softness")};
-  share(frame, fit, &l, rows, false);
-  share(frame, average, &l, rows, false);
+  XLA_FFI_Buffer **out = (XLA_FFI_Buffer **)frame->rets.rets;
+  const long rank = alpha->rank;
+  fit_lines(frame, alpha->data, brightness->data, leading(alpha, 1), alpha->dims[rank - 2],
+            alpha->dims[rank - 1], attribute(frame, "radius"), fraction(frame, "softness"),
+            out[0]->data, out[1]->data);
   return NULL;
 }

@@ -28,7 +28,7 @@ void share(const XLA_FFI_CallFrame *frame, Work *work, const void *job, long uni
 
 /* A thread's own memory, kept for its next call: fresh pages cost more than the work on them. It
  * begins at a multiple of 64 bytes; what it holds is what was left there, or 0. */
-enum { SLOTS = 2 };
+enum { SLOTS = 3 };
 float *scratch(int slot, size_t floats);
 
 /* An int64 and a float given to the call, or 0. */
@@ -48,3 +48,8 @@ void across(float *room, long width, long radius, float *out);
 /* The means of the windows around row y of a plane. `room` holds width + 2 * radius floats. */
 void box_row(const float *plane, long y, long height, long width, long radius, float *room,
              float *out);
+
+/* The guided filter's lines from brightness to alpha, of `rows` rows of planes. */
+void fit_lines(const XLA_FFI_CallFrame *frame, const float *alpha, const float *brightness,
+               long rows, long height, long width, long radius, float softness, float *slope,
+               float *offset);

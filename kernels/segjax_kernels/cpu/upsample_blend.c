@@ -1,8 +1,6 @@
-/* A frame laid over a background by a small mask, in the integers of the XLA implementation: shares
+/* A frame laid over a background by a small mask, in the integers of the XLA implementations: shares
  * are bytes, products have 16 bits. */
-#include "native.h"
-
-enum { RUN = 64 }; /* pixels that are looked at together */
+#include "maps.h"
 
 #ifdef __has_builtin /* GCC 12, Clang */
 #if __has_builtin(__builtin_shufflevector)
@@ -10,91 +8,21 @@ enum { RUN = 64 }; /* pixels that are looked at together */
 #endif
 #endif
 
-typedef uint32_t four __attribute__((vector_size(16), aligned(4)));
 typedef uint8_t bytes __attribute__((vector_size(16), aligned(1)));
-
-/* A small map of float32 [N or 1, height, width, 1 or 3], and where the frame's pixels lie in it:
- * the map's row before a frame's row (-1: outside), the share of 256 of the row after it; the same
- * of columns, in 65536ths. */
-typedef struct {
-  const float *data;
-  long count, height, width, channels;
-  const int32_t *rows, *columns;
-  const uint16_t *down;
-  const uint32_t *right;
-} Map;
 
 typedef struct {
   const uint8_t *frame;
   long frames;
-  Map alpha, room;       /* a small background, if there is room.data */
+  Map mask, room;        /* a small background, if there is room.data */
   const uint8_t *behind; /* a picture or a colour, or NULL */
   long behinds;
   bool colour;
   uint8_t *out;
-  long height, width, least, gain; /* shares up to `least` of 255 become 0, if there is a gain */
+  long height, width, gain; /* that spreads shares above the mask's least, unless it is 0 */
 } Blend;
 
-/* Two rows of a map, as wide as the frame and in bytes, and which ones they are. */
-typedef struct {
-  long at[2];
-  uint8_t *wide[2];
-  uint8_t *row;     /* for one of the frame's between them */
-  uint32_t *narrow; /* for one of the map's with its edges */
-} Rows;
-
-static void widen(const Map *m, long plane, long row, long width, Rows *rows, int slot) {
-  if (rows->at[slot] == row) return;
-  rows->at[slot] = row;
-  const long channels = m->channels, inner = MIN(MAX(row, 0), m->height - 1);
-  const float *restrict in = m->data + (plane * m->height + inner) * m->width * channels;
-  uint32_t *restrict narrow = rows->narrow;
-  for (long i = 0; i < m->width * channels; i++) {
-    const float x = in[i] > 0 ? in[i] : 0; /* NaN hides */
-    narrow[channels + i] = (uint32_t)((x < 1 ? x : 1) * 65280 + 0.5f);
-  }
-  for (long c = 0; c < channels; c++) {
-    narrow[c] = narrow[channels + c];
-    narrow[(m->width + 1) * channels + c] = narrow[m->width * channels + c];
-  }
-  uint8_t *restrict out = rows->wide[slot];
-  const int32_t *restrict columns = m->columns;
-  const uint32_t *restrict right = m->right;
-  if (channels == 1)
-    for (long x = 0; x < width; x++) {
-      const uint32_t before = narrow[columns[x] + 1], after = narrow[columns[x] + 2];
-      out[x] = (before * (65536 - right[x]) + after * right[x] + (1 << 23)) >> 24;
-    }
-  else
-    for (long x = 0; x < width; x++) {
-      const uint32_t *pair = narrow + 3 * (columns[x] + 1);
-      const four before = *(const four *)pair, after = *(const four *)(pair + 3);
-      const four sum = (before * (65536 - right[x]) + after * right[x] + (1 << 23)) >> 24;
-      UNROLL for (int c = 0; c < 3; c++) out[3 * x + c] = sum[c];
-    }
-}
-
-/* Rows above and below a row of the frame; the one below is mostly the next one's above. */
-static void widen_both(const Map *m, long plane, long y, long width, Rows *rows) {
-  const long above = m->rows[y];
-  if (rows->at[1] == above) {
-    uint8_t *kept = rows->wide[1];
-    rows->wide[1] = rows->wide[0], rows->wide[0] = kept;
-    rows->at[1] = rows->at[0], rows->at[0] = above;
-  }
-  widen(m, plane, above, width, rows, 0);
-  widen(m, plane, above + 1, width, rows, 1);
-}
-
-/* The bytes of a row of the frame that lies between two of a map. */
-static void between(const Rows *rows, uint16_t down, long count, uint8_t *restrict out) {
-  const uint8_t *restrict a = rows->wide[0], *restrict b = rows->wide[1];
-  const uint16_t up = 256 - down;
-  for (long i = 0; i < count; i++) out[i] = (uint16_t)(a[i] * up + b[i] * down + 128) >> 8;
-}
-
-static void fade(uint8_t least, uint16_t gain, long count, uint8_t *restrict shares) {
-  for (long i = 0; i < count; i++) {
+static inline void fade(uint8_t least, uint16_t gain, uint8_t *restrict shares) {
+  for (long i = 0; i < RUN; i++) {
     const uint8_t above = MAX(shares[i], least) - least;
     shares[i] = (uint16_t)(above * gain + 128) >> 8;
   }
@@ -161,21 +89,26 @@ static void cut_out(const uint8_t *restrict front, const uint8_t *restrict share
   }
 }
 
-static long rounded_up(long bytes) { return (bytes + 63) / 64 * 64; }
-
-/* What `rows_of` needs: two rows of the map and one between them, as wide as the frame, and one as
- * wide as the map. */
-static size_t bytes_of(const Map *m, long width) {
-  return 3 * rounded_up((width + RUN) * m->channels) + 4 * (m->width + 3) * m->channels;
-}
-
-static Rows rows_of(int slot, const Map *m, long width) {
-  const long bytes = rounded_up((width + RUN) * m->channels);
-  uint8_t *memory = (uint8_t *)scratch(slot, (bytes_of(m, width) + 3) / 4);
-  return (Rows){.at = {-2, -2},
-                .wide = {memory, memory + bytes},
-                .row = memory + 2 * bytes,
-                .narrow = (uint32_t *)(memory + 3 * bytes)};
+/* Shares of the frame's run that begins at column x; whether they are all the same, and known. */
+static int find_shares(const Blend *b, const Rows *rows, const uint8_t *front, long y, long x,
+                       uint8_t *restrict shares) {
+  const int all = known(rows, x);
+  if (all) {
+    memset(shares, all == ALL ? 255 : 0, RUN);
+    return all;
+  }
+  const long count = MIN(RUN, b->width - x);
+  uint8_t rest[3 * RUN] = {0};
+  if (b->mask.kind == SHARES) {
+    shares_at(&b->mask, rows, y, x, b->width, shares);
+    if (b->gain) fade(b->mask.least, b->gain, shares);
+  } else {
+    if (count < RUN) front = memcpy(rest, front + 3 * x, 3 * count);
+    line_shares_at(&b->mask, rows, y, x, b->width, count < RUN ? rest : front + 3 * x, shares);
+  }
+  uint8_t least = 255, most = 0;
+  for (long i = 0; i < count; i++) least = MIN(least, shares[i]), most = MAX(most, shares[i]);
+  return least == 255 ? ALL : most == 0 ? NOTHING : UNKNOWN;
 }
 
 /* Units are rows of the results, of one after the other. */
@@ -183,50 +116,47 @@ static void blend(const void *job, long begin, long end) {
   const Blend *b = job;
   const long width = b->width;
   const bool opaque = b->behind || b->room.data;
-  Rows alpha = rows_of(0, &b->alpha, width), room = {0};
+  Rows mask = rows_of(0, &b->mask, width), room = {0};
   if (b->room.data) room = rows_of(1, &b->room, width);
-  uint8_t paint[3 * RUN];
+  uint8_t *shares = (uint8_t *)scratch(2, (width + RUN + 3) / 4), paint[3 * RUN], small[3 * RUN];
   for (long unit = begin, last = -1; unit < end; unit++) {
     const long n = unit / b->height, y = unit % b->height;
     if (n != last) { /* another picture: other maps, and another colour */
-      alpha.at[0] = alpha.at[1] = room.at[0] = room.at[1] = -2;
+      forget(&mask), forget(&room);
       for (long i = 0; b->colour && i < 3 * RUN; i++)
         paint[i] = b->behind[3 * MIN(n, b->behinds - 1) + i % 3];
       last = n;
     }
     const uint8_t *front = b->frame + (MIN(n, b->frames - 1) * b->height + y) * width * 3;
-    widen_both(&b->alpha, MIN(n, b->alpha.count - 1), y, width, &alpha);
-    between(&alpha, b->alpha.down[y], width, alpha.row);
-    if (b->gain) fade(b->least, b->gain, width, alpha.row);
     const uint8_t *behind = NULL;
-    if (b->room.data) {
-      widen_both(&b->room, MIN(n, b->room.count - 1), y, width, &room);
-      between(&room, b->room.down[y], 3 * width, room.row);
-      behind = room.row;
-    } else if (b->behind && !b->colour) {
+    seek(&b->mask, MIN(n, b->mask.count - 1), y, width, &mask);
+    if (b->room.data)
+      seek(&b->room, MIN(n, b->room.count - 1), y, width, &room);
+    else if (b->behind && !b->colour)
       behind = b->behind + (MIN(n, b->behinds - 1) * b->height + y) * width * 3;
-    }
     uint8_t *out = b->out + unit * width * (opaque ? 3 : 4);
-    if (!opaque) {
-      cut_out(front, alpha.row, width, out);
-      continue;
-    }
     for (long x = 0; x < width; x += RUN) {
       const long count = MIN(RUN, width - x);
-      const uint8_t *back = behind ? behind + 3 * x : paint, *shares = alpha.row + x;
-      uint8_t least = 255, most = 0;
-      for (long i = 0; i < count; i++) least = MIN(least, shares[i]), most = MAX(most, shares[i]);
-      if (least == 255 || most == 0) {
-        memcpy(out + 3 * x, least == 255 ? front + 3 * x : back, 3 * count);
+      const int all = find_shares(b, &mask, front, y, x, shares + x);
+      if (!opaque) continue;
+      if (all == ALL) {
+        memcpy(out + 3 * x, front + 3 * x, 3 * count);
+        continue;
+      }
+      if (b->room.data) shares_at(&b->room, &room, y, x, width, small);
+      const uint8_t *back = b->room.data ? small : behind ? behind + 3 * x : paint;
+      if (all == NOTHING) {
+        memcpy(out + 3 * x, back, 3 * count);
       } else if (count == RUN) {
-        mix(front + 3 * x, back, shares, out + 3 * x);
+        mix(front + 3 * x, back, shares + x, out + 3 * x);
       } else { /* what is left of a row */
         uint8_t rest[3][3 * RUN] = {0};
         memcpy(rest[0], front + 3 * x, 3 * count), memcpy(rest[1], back, 3 * count);
-        mix(rest[0], rest[1], shares, rest[2]);
+        mix(rest[0], rest[1], shares + x, rest[2]);
         memcpy(out + 3 * x, rest[2], 3 * count);
       }
     }
+    if (!opaque) cut_out(front, shares, width, out);
   }
 }
 
@@ -242,25 +172,44 @@ static Map map_of(XLA_FFI_Buffer **args) {
                .right = args[4]->data};
 }
 
+/* `behind` are the operands of a background, of which there may be none. */
+static void run(XLA_FFI_CallFrame *frame, Map mask, XLA_FFI_Buffer **behind) {
+  XLA_FFI_Buffer **args = (XLA_FFI_Buffer **)frame->args.args, *out = frame->rets.rets[0];
+  const long given = args + frame->args.size - behind;
+  Blend b = {.frame = args[0]->data,
+             .frames = args[0]->dims[0],
+             .mask = mask,
+             .out = out->data,
+             .height = out->dims[1],
+             .width = out->dims[2],
+             .gain = attribute(frame, "gain")};
+  if (given == 5)
+    b.room = map_of(behind);
+  else if (given == 1)
+    b.behind = behind[0]->data, b.behinds = behind[0]->dims[0], b.colour = behind[0]->rank == 2;
+  share(frame, blend, &b, out->dims[0] * b.height, true);
+}
+
 /* (frame uint8 [N or 1, H, W, 3], alpha and its taps[, a background]) -> uint8 [N, H, W, 3 or 4].
  * A map is five operands: float32 [N or 1, h, w, C], rows int32 [H], down uint16 [H], columns int32
  * [W], right uint32 [W]. The background is one, or uint8 [N or 1, H, W, 3] or [N or 1, 3]. */
 EXPORT XLA_FFI_Error *segjax_upsample_blend(XLA_FFI_CallFrame *frame) {
   if (only_asks(frame)) return NULL;
-  XLA_FFI_Buffer **args = (XLA_FFI_Buffer **)frame->args.args, *out = frame->rets.rets[0];
-  Blend b = {.frame = args[0]->data,
-             .frames = args[0]->dims[0],
-             .alpha = map_of(args + 1),
-             .out = out->data,
-             .height = out->dims[1],
-             .width = out->dims[2],
-             .least = attribute(frame, "least"),
-             .gain = attribute(frame, "gain")};
-  if (frame->args.size == 11) {
-    b.room = map_of(args + 6);
-  } else if (frame->args.size == 7) {
-    b.behind = args[6]->data, b.behinds = args[6]->dims[0], b.colour = args[6]->rank == 2;
-  }
-  share(frame, blend, &b, out->dims[0] * b.height, true);
+  XLA_FFI_Buffer **args = (XLA_FFI_Buffer **)frame->args.args;
+  Map mask = map_of(args + 1);
+  mask.least = attribute(frame, "least");
+  run(frame, mask, args + 6);
+  return NULL;
+}
+
+/* The same of lines from brightness to alpha: (frame, offset, slope and its taps[, a background]). */
+EXPORT XLA_FFI_Error *segjax_guided_upsample_blend(XLA_FFI_CallFrame *frame) {
+  if (only_asks(frame)) return NULL;
+  XLA_FFI_Buffer **args = (XLA_FFI_Buffer **)frame->args.args;
+  Map mask = map_of(args + 2);
+  mask.kind = LINES;
+  mask.offsets = args[1]->data;
+  mask.lowest = fraction(frame, "lowest"), mask.scale = fraction(frame, "scale");
+  run(frame, mask, args + 7);
   return NULL;
 }

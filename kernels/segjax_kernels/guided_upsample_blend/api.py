@@ -8,7 +8,7 @@ import numpy as np
 
 from segjax_kernels import tuning
 from segjax_kernels.dispatch import Implementation, operation
-from segjax_kernels.guided_upsample_blend import cases, reference, xla
+from segjax_kernels.guided_upsample_blend import cases, native, reference, xla
 from segjax_kernels.tuning import KernelConfig
 from segjax_kernels.upsample_blend import api as plain
 
@@ -22,7 +22,7 @@ def guided_upsample_blend(
     room: Any = None,
     faint: float = 0.0,
     in_place: bool = False,
-    implementation: Literal["triton", "xla", "reference"] | None = None,
+    implementation: Literal["triton", "c", "xla", "reference"] | None = None,
     config: KernelConfig | None = None,
 ) -> jax.Array:
     """`upsample_blend` with a mask whose edges follow the frame's own, pixel by pixel.
@@ -56,8 +56,9 @@ def guided_upsample_blend(
         frame's colours as they are.
       faint: as for `upsample_blend`: `a` then runs from 0 at x = 0.25 + faint / 2 to 1, at no cost.
       in_place: as for `upsample_blend`.
-      implementation: "triton" (NVIDIA GPUs; needs triton and jax-triton), "xla" (everywhere),
-        "reference" (plain jax.numpy, slow), or None for the first of them that can run.
+      implementation: "triton" (NVIDIA GPUs; needs triton and jax-triton), "c" (CPUs whose
+        `segjax_kernels.cpu` is built; not with a room), "xla" (everywhere), "reference" (plain
+        jax.numpy, slow), or None for the first of them that can run.
       config: how the Triton kernel is cut into programs: `block` bytes of at most `rows` rows
         each. None takes what `segjax_kernels.autotune` found for this GPU, or an estimate.
 
@@ -127,6 +128,7 @@ def _triton(*arrays: jax.Array, **options: Any) -> jax.Array:
 
 IMPLEMENTATIONS = {
     "triton": Implementation(_triton, platforms=("cuda",)),
+    "c": Implementation(native.guided_upsample_blend, platforms=("cpu",)),
     "xla": Implementation(xla.guided_upsample_blend),
     "reference": Implementation(reference.guided_upsample_blend),
 }

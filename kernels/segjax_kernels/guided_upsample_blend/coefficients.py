@@ -7,7 +7,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from segjax_kernels import cpu
 from segjax_kernels.box import box_by_xla
+from segjax_kernels.dispatch import Implementation, dispatch
 from segjax_kernels.lines import lines_by_xla
 
 LUMA = (0.299, 0.587, 0.114)
@@ -62,11 +64,42 @@ def guided_coefficients(
         raise ValueError(
             f"got radius={radius} and softness={softness}; they are at least 1 and above 0"
         )
-    return _coefficients(alpha, small, radius, softness)
+    return _jitted(alpha, small, radius, float(softness))
 
 
-@functools.partial(jax.jit, static_argnums=2)
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2, 3))
 def _coefficients(
+    alpha: jax.Array, small: jax.Array, radius: int, softness: float
+) -> tuple[jax.Array, jax.Array]:
+    return dispatch(IMPLEMENTATIONS, None, alpha, small, radius=radius, softness=softness)
+
+
+@_coefficients.defjvp
+def _(radius, softness, primals, tangents):
+    return jax.jvp(functools.partial(_by_xla, radius=radius, softness=softness), primals, tangents)
+
+
+_jitted = jax.jit(_coefficients, static_argnums=(2, 3))
+
+
+def _by_c(
+    alpha: jax.Array, small: jax.Array, radius: int, softness: float
+) -> tuple[jax.Array, jax.Array]:
+    slope, offset = cpu.call(
+        "guided_coefficients",
+        (alpha, alpha),
+        alpha,
+        jnp.moveaxis(small, -1, -3),
+        vmap="broadcast_all",
+        radius=radius,
+        softness=softness,
+        near=NEAR,
+        near_softness=NEAR_SOFTNESS,
+    )
+    return slope, offset
+
+
+def _by_xla(
     alpha: jax.Array, small: jax.Array, radius: int, softness: float
 ) -> tuple[jax.Array, jax.Array]:
     colours = jnp.moveaxis(small, -1, 0)
@@ -121,3 +154,10 @@ def _double(maps: jax.Array) -> jax.Array:
         pairs = [0.75 * maps + 0.25 * before, 0.75 * maps + 0.25 * after]
         maps = jnp.stack(pairs, axis).reshape(shape)
     return maps
+
+
+IMPLEMENTATIONS = {
+    "c": Implementation(_by_c, platforms=("cpu",)),
+    "xla": Implementation(_by_xla),
+}
+"""By preference, best first."""

@@ -19,11 +19,8 @@ def upsample_blend(
 ) -> jax.Array:
     """See `api.upsample_blend`; every array has a leading axis of N, or of 1 for all."""
     height, width = frame.shape[1:3]
-    operands = [frame, *_map(alpha[..., None], height, width)]
-    if background is not None and background.dtype == np.float32:
-        operands += _map(background, height, width)
-    elif background is not None:
-        operands.append(background)
+    operands = [frame, *map_of(alpha[..., None], height, width)]
+    operands += behind_of(background, height, width)
     count = max(array.shape[0] for array in (frame, alpha, background) if array is not None)
     shape = (count, height, width, 4 if background is None else 3)
     out = jax.ShapeDtypeStruct(shape, np.uint8)
@@ -31,7 +28,14 @@ def upsample_blend(
     return cpu.call("upsample_blend", out, *operands, least=least, gain=gain)
 
 
-def _map(small: jax.Array, height: int, width: int) -> list[Any]:
+def behind_of(background: jax.Array | None, height: int, width: int) -> list[Any]:
+    """The operands of what is behind."""
+    if background is not None and background.dtype == np.float32:
+        return map_of(background, height, width)
+    return [] if background is None else [background]
+
+
+def map_of(small: jax.Array, height: int, width: int) -> list[Any]:
     """A map float32 [N, h, w, C] and where each row and column of the frame lies in it."""
     rows, down = reference.taps(height, small.shape[1])
     columns, right = reference.taps(width, small.shape[2])
