@@ -41,14 +41,14 @@ FRAME_RATE = 30
 QUEUED = 32
 """Steps queued on a GPU before one is waited for."""
 
-ON_CPU: dict[str, dict[str, Any]] = {"guided": {"guided": True}}
+ON_CPU: dict[str, dict[str, Any]] = {"plain edges": {"guided": False}}
 ON_GPU: dict[str, dict[str, Any]] = {
     "queued": {"queued": QUEUED},
     "bfloat16": {"dtype": "bfloat16"},
     "bfloat16, queued": {"dtype": "bfloat16", "queued": QUEUED},
-    "bfloat16, guided, queued": {"dtype": "bfloat16", "guided": True, "queued": QUEUED},
+    "bfloat16, plain edges, queued": {"dtype": "bfloat16", "guided": False, "queued": QUEUED},
 }
-"""How else the step is made and called; on a GPU the live loop has bfloat16 and guided."""
+"""How else the step is made and called; on a GPU the live loop has bfloat16."""
 
 SERVE = ("serve", "--source", "sample", "--sink", "null", "--max-frames", "1")
 CACHE_EVENTS = ("hits", "misses")
@@ -245,9 +245,10 @@ def step_turn(
 
     from segjax.matting.effects import Effect
     from segjax.matting.smoothing import empty_state
-    from segjax.matting.step import make_step, mask_size
+    from segjax.matting.step import guided_here, make_step, mask_size
 
     kind: Any = effect
+    how = {"guided": guided_here()} | how
     step = make_step(bench.released.model, Effect(kind), dtype=dtype, **how)
     params, state = bench.params(dtype), empty_state(*mask_size(*sets[0][0].shape[:2]))
     frames = [jax.numpy.array(frame) for frame, _ in sets]
@@ -369,13 +370,13 @@ def streams_turn(bench: Bench, effect: str, count: int, *, host: bool = False) -
 
     from segjax.matting.effects import Effect
     from segjax.matting.smoothing import empty_state
-    from segjax.matting.step import make_step, mask_size
+    from segjax.matting.step import guided_here, make_step, mask_size
 
     height, width = SIZES["720p"]
     kind: Any = effect
     on_gpu = harness.on_gpu()
     dtype = "bfloat16" if on_gpu else "float32"
-    step = make_step(bench.released.model, Effect(kind), dtype=dtype, guided=on_gpu)
+    step = make_step(bench.released.model, Effect(kind), dtype=dtype, guided=guided_here())
     params = bench.params(dtype)
     behind = 0 if effect == "picture" else None
     batched = jax.jit(jax.vmap(step, in_axes=(None, 0, 0, behind)), donate_argnums=1)

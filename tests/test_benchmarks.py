@@ -393,7 +393,7 @@ def test_the_step_is_timed_and_what_is_missing_is_named(tmp_path: Path) -> None:
     report = json.loads((tmp_path / "step.json").read_text())
     (group,) = report["groups"]
     names = [entry["name"] for entry in group["rows"]]
-    assert names == ["from NumPy to NumPy", "device-resident", "device-resident, guided"]
+    assert names == ["from NumPy to NumPy", "device-resident", "device-resident, plain edges"]
     assert report["skipped"] == {"MediaPipe's networks": "no .onnx in --peers None"}
 
 

@@ -11,11 +11,11 @@ from flax import nnx
 
 from segjax.geometry import network_size
 from segjax.matting.effects import blurred_room
-from segjax.matting.refine import refine
+from segjax.matting.refine import refine, refine_by_lines
 from segjax.matting.smoothing import empty_state, smooth
-from segjax.matting.step import FAINT, shrink
+from segjax.matting.step import FAINT, guided_here, shrink
 from segjax.models import Segmenter, convolutions_by
-from segjax_kernels import cpu, fill_holes, preprocess, upsample_blend
+from segjax_kernels import cpu, fill_holes, guided_upsample_blend, preprocess, upsample_blend
 
 
 class Stage(NamedTuple):
@@ -55,6 +55,8 @@ def stages(
     # What is small lies in the cache in the step as well: one set is enough.
     small = jax.jit(shrink)(frames[0])
     planes, alpha = jnp.moveaxis(small, -1, 0), small[..., 0]
+    guided = guided_here()
+    edges = refine_by_lines(alpha, planes)[1] if guided else (alpha,)
     before, room = empty_state(*alpha.shape), blurred_room(small, alpha, 0.5)
     return {
         "preprocess": Stage(lambda frame: preprocess(frame, size), [(frame,) for frame in frames]),
@@ -64,10 +66,10 @@ def stages(
         "smooth": Stage(
             lambda alpha, planes, before: smooth(before, alpha, planes), [(alpha, planes, before)]
         ),
-        "refine": Stage(refine, [(alpha, planes)]),
+        "refine": Stage(refine_by_lines if guided else refine, [(alpha, planes)]),
         "background": Stage(lambda small, alpha: blurred_room(small, alpha, 0.5), [(small, alpha)]),
         "blend": Stage(
-            functools.partial(upsample_blend, faint=FAINT),
-            [(frame, alpha, room) for frame in frames],
+            functools.partial(guided_upsample_blend if guided else upsample_blend, faint=FAINT),
+            [(frame, *edges, room) for frame in frames],
         ),
     }

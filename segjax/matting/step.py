@@ -52,6 +52,12 @@ def shrink(frame: jax.Array, area: int = AREA) -> jax.Array:
     return small if small.shape[:2] == size else jax.image.resize(small, (*size, 3), "linear")
 
 
+def guided_here() -> bool:
+    """Whether refining at full size is nearly free: on a GPU, and on a CPU in C. By XLA alone it
+    takes a CPU as long as the network."""
+    return jax.default_backend() != "cpu" or cpu.available()
+
+
 def make_step(
     model: Segmenter,
     effect: Effect,
@@ -77,9 +83,8 @@ def make_step(
     `jax.vmap` of it makes one step of several streams.
 
     Args:
-      guided: refine at the frame's full size too, along its own pixels; needs `refinement`. It is
-        nearly free on a GPU and, in C, on a CPU; by XLA alone it takes a CPU about as long as the
-        network.
+      guided: refine at the frame's full size too, along its own pixels; needs `refinement`. See
+        `guided_here`.
       area: pixels of the frame that the network sees, about.
       person: who is shown; unless it is "all", the state is a `Followed`.
       dtype: that the network computes in, float32 or bfloat16; all else is float32. Parameters of

@@ -16,10 +16,9 @@ from segjax.matting.effects import Effect
 from segjax.matting.people import Person, nobody_followed
 from segjax.matting.refine import USUAL_SOFTNESS
 from segjax.matting.smoothing import empty_state, resized
-from segjax.matting.step import ROOMS, make_mask_step, make_step, mask_size, shrink
+from segjax.matting.step import ROOMS, guided_here, make_mask_step, make_step, mask_size, shrink
 from segjax.memory import give_back_memory, keep_freed_memory
 from segjax.models import Segmenter
-from segjax_kernels import cpu
 
 if TYPE_CHECKING:
     from segjax.weights import Released
@@ -72,8 +71,8 @@ class Matting:
       effect: what stands behind the person.
       smoothing: of the mask in time.
       refinement: of the mask's edges.
-      guided: refine the edges along the frame's own pixels too; by default not on a CPU without the
-        C functions, where it would take as long as the network.
+      guided: refine the edges along the frame's own pixels too; by default where that is
+        nearly free (`guided_here`).
       person: who of several is shown: "all", or the one who is "largest", or most in the middle
         ("central"), and then for as long as they are there.
       plate: the empty room, uint8 RGB [H, W, 3], seen by the same camera from the same place: it
@@ -96,8 +95,7 @@ class Matting:
         on_cpu = jax.default_backend() == "cpu"
         network_dtype = np.dtype(dtype or (jnp.float32 if on_cpu else jnp.bfloat16))
         self._params = _parameters(released.model, network_dtype)
-        if guided is None:
-            guided = not on_cpu or cpu.available()
+        guided = guided_here() if guided is None else guided
         kinds = [Quality("full", AREA), Quality("coarse", COARSE)]
         self._areas = [kind.area for kind in kinds]
         self._steps = [

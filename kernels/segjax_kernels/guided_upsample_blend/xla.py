@@ -18,7 +18,7 @@ LUMA = (77, 151, 29)
 
 LARGEST = 2**14 - 1
 """In 16 bits, so that the difference of two fits as well: slopes up to 15 and offsets up to 30. No
-slope is steeper where the variance that counts as an edge is at least 2.8e-4, which is a tenth of
+slope is steeper where the variance that counts as an edge is at least 2.8e-4, far below
 what `guided_coefficients` takes."""
 
 
