@@ -31,8 +31,8 @@ from segjax.data.folders import find_pairs, select
 from segjax.errors import SegjaxError
 from segjax.evaluation.report import score, summarize
 from segjax.files import write_json
-from segjax.geometry import network_size
 from segjax.models import convolutions_by
+from segjax.prediction import sight_of
 from segjax_kernels import (
     cpu,
     fill_holes,
@@ -115,6 +115,7 @@ def predictor(released: weights.Released, how: Way) -> Callable[[np.ndarray], np
     are the same for several ways.
     """
     graph, state = nnx.split(released.model)
+    sight = sight_of(released.config)
     params = jax.tree.map(lambda x: x.astype(how.dtype), state)
 
     @jax.jit
@@ -124,7 +125,7 @@ def predictor(released: weights.Released, how: Way) -> Callable[[np.ndarray], np
         return fill_holes(jax.nn.sigmoid(logits.astype(jnp.float32)))
 
     def predict(pixels: np.ndarray) -> np.ndarray:
-        small = shrunk(pixels, network_size(*pixels.shape[:2]), how.kernels)
+        small = shrunk(pixels, sight.size(*pixels.shape[:2]), how.kernels)
         opacity = enlarged(pixels, network(params, small), small, how.kernels, how.guided)
         return np.asarray(opacity).astype(np.float32) / 255
 

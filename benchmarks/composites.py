@@ -13,6 +13,7 @@ no more than one frame's mask and what it remembers, so `largest` and `central` 
 """
 
 import argparse
+import functools
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -33,6 +34,7 @@ from segjax.live.backgrounds import fit
 from segjax.matting import Effect, Matting
 from segjax.matting.smoothing import empty_state
 from segjax.matting.step import make_step, mask_size, shrink
+from segjax.prediction import sight_of
 
 HEIGHT, WIDTH = 360, 640
 
@@ -89,9 +91,10 @@ def measure_plate(
     released: weights.Released, pairs: Pairs, rooms: list[np.ndarray], noise: float
 ) -> dict[str, dict[str, float]]:
     """Leak, cut and IoU by what became of the room, without a plate and with one."""
-    step: Any = make_step(released.model, Effect("color"), smoothing=False)
+    sight = sight_of(released.config)
+    step: Any = make_step(released.model, Effect("color"), smoothing=False, sight=sight)
     params = jax.tree.leaves(nnx.split(released.model)[1])
-    small = jax.jit(shrink)
+    small = functools.partial(jax.jit(shrink, static_argnames="sight"), sight=sight)
     found = defaultdict(list)
     for number, pair in enumerate(pairs):
         random = np.random.default_rng(number)
@@ -101,7 +104,7 @@ def measure_plate(
         frame = exposure * _over(person, CHANGES[change](room, person[1][..., 0], random))
         frame, plate = _noisy(frame, noise, random), small(_noisy(room, noise, random))
         for name, given in (("without", None), ("with", plate)):
-            state = empty_state(*mask_size(HEIGHT, WIDTH))
+            state = empty_state(*mask_size(HEIGHT, WIDTH, sight))
             alpha = np.asarray(step(params, state, frame, None, np.float32(0.5), given)[2])
             truth = cv2.resize(person[1], alpha.shape[::-1], interpolation=cv2.INTER_AREA)
             found[change, name].append(_errors(alpha, truth))

@@ -64,14 +64,18 @@ def profile(options: argparse.Namespace, height: int, width: int) -> list[Event]
     from segjax import weights
     from segjax.matting.effects import Effect
     from segjax.matting.smoothing import empty_state
-    from segjax.matting.step import make_step, mask_size
+    from segjax.matting.step import guided_here, make_step, mask_size
+    from segjax.prediction import sight_of
 
-    model = weights.load(options.model).model
-    params = jax.device_put(jax.tree.leaves(nnx.split(model)[1]))
-    state = empty_state(*mask_size(height, width))
+    released = weights.load(options.model)
+    params = jax.device_put(jax.tree.leaves(nnx.split(released.model)[1]))
+    sight = sight_of(released.config)
+    state = empty_state(*mask_size(height, width, sight))
     frame = jax.numpy.array(np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8))
     background = frame if options.effect == "picture" else None
-    jitted: Any = make_step(model, Effect(options.effect))
+    jitted: Any = make_step(
+        released.model, Effect(options.effect), guided=guided_here(), sight=sight
+    )
     step = jitted.lower(params, state, frame, background).compile()
     for _ in range(harness.WARM_UP):
         state, out, _ = step(params, state, frame, background)

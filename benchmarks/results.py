@@ -286,7 +286,7 @@ def draw_curves(runs: Sequence[Run], path: Path) -> None:
             seen, values = zip(*run[key], strict=True)
             panel.plot(seen, values, color=colour, label=run["name"], linewidth=1.2, **style)
     for panel, what in zip(panels, ("validation IoU", "training loss"), strict=True):
-        panel.set(xlabel="pictures seen", ylabel=what, ylim=(0, None))
+        panel.set(xlabel="pictures seen", ylabel=what, ylim=(0, 1.05 * panel.get_ylim()[1]))
         panel.grid(alpha=0.3)
     panels[0].legend(fontsize=8)
     with replacing(path) as beside:

@@ -117,6 +117,13 @@ class Bench:
         keep_freed_memory()  # as the live loop does
         return weights.load(self.options.model)
 
+    @property
+    def sight(self) -> Any:
+        """How much of a frame the network sees."""
+        from segjax.prediction import sight_of
+
+        return sight_of(self.released.config)
+
     def params(self, dtype: str = "float32") -> list[Any]:
         """What the step is given at every call."""
         import jax
@@ -192,8 +199,8 @@ def time_stages(bench: Bench) -> None:
     height, width = SIZES["720p"]
     sets = bench.sets(height, width)
     frames = [frame for frame, _ in sets]
-    parts = stages(bench.released.model, frames)
-    by_xla = stages(bench.released.model, frames[:1], native=False)
+    parts = stages(bench.released, frames)
+    by_xla = stages(bench.released, frames[:1], native=False)
     parts = {**parts, "network, XLA alone": by_xla["network"]}
     bench.time(
         "stages, blur, 720p",
@@ -248,9 +255,11 @@ def step_turn(
     from segjax.matting.step import guided_here, make_step, mask_size
 
     kind: Any = effect
-    how = {"guided": guided_here()} | how
+    how = {"guided": guided_here(), "sight": bench.sight} | how
     step = make_step(bench.released.model, Effect(kind), dtype=dtype, **how)
-    params, state = bench.params(dtype), empty_state(*mask_size(*sets[0][0].shape[:2]))
+    height, width = sets[0][0].shape[:2]
+    params = bench.params(dtype)
+    state = empty_state(*mask_size(height, width, bench.sight))
     frames = [jax.numpy.array(frame) for frame, _ in sets]
     backs = [jax.numpy.array(back) if effect == "picture" else None for _, back in sets]
     ring = itertools.cycle(zip(frames, backs, strict=True))
@@ -376,11 +385,13 @@ def streams_turn(bench: Bench, effect: str, count: int, *, host: bool = False) -
     kind: Any = effect
     on_gpu = harness.on_gpu()
     dtype = "bfloat16" if on_gpu else "float32"
-    step = make_step(bench.released.model, Effect(kind), dtype=dtype, guided=guided_here())
+    how: Any = {"dtype": dtype, "guided": guided_here(), "sight": bench.sight}
+    step = make_step(bench.released.model, Effect(kind), **how)
     params = bench.params(dtype)
     behind = 0 if effect == "picture" else None
     batched = jax.jit(jax.vmap(step, in_axes=(None, 0, 0, behind)), donate_argnums=1)
-    state = jax.vmap(lambda _: empty_state(*mask_size(height, width)))(jnp.arange(count))
+    small = mask_size(height, width, bench.sight)
+    state = jax.vmap(lambda _: empty_state(*small))(jnp.arange(count))
     rng = np.random.default_rng(0)
     pictures = np.stack([scene(rng, height, width) for _ in range(4)])
     background = jnp.array(pictures[np.arange(count) % 4]) if effect == "picture" else None

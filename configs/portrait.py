@@ -1,4 +1,4 @@
-"""The portrait network: one person in front of a camera, at about 144×256 pixels.
+"""The portrait network: one person in front of a camera, at about 176×320 pixels.
 
     python train.py --config configs/portrait.py --workdir runs/portrait
 
@@ -13,6 +13,7 @@ config = TrainConfig(
     model=ModelConfig(
         encoder="hybrid",
         decoder="skip_aspp",
+        area=176 * 320,
         encoder_options={
             "widths": (24, 48, 128),
             "depths": (0, 1),
@@ -29,12 +30,12 @@ config = TrainConfig(
         favour=3.0,
         # The shapes of webcams (16:9, 4:3), of photographs (3:2) and of phones, all of one area.
         buckets=(
-            Bucket(144, 256, 0.25),
-            Bucket(160, 240, 0.30),
-            Bucket(160, 224, 0.15),
-            Bucket(240, 160, 0.20),
-            Bucket(256, 144, 0.05),
-            Bucket(192, 192, 0.05),
+            Bucket(176, 320, 0.25),
+            Bucket(192, 288, 0.30),
+            Bucket(208, 272, 0.15),
+            Bucket(288, 192, 0.20),
+            Bucket(320, 176, 0.05),
+            Bucket(240, 240, 0.05),
         ),
     ),
     optimizer=OptimizerConfig(learning_rate=3e-3),

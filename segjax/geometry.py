@@ -2,15 +2,33 @@
 
 import functools
 import math
+from typing import NamedTuple
 
 AREA = 144 * 256
-"""Pixels that the portrait network is trained and used at."""
+"""Pixels at which a network for one class sees a picture, unless its weights tell."""
 
 MULTIPLE = 16
 """Sides of the network's input are multiples of this: the encoder halves four times."""
 
 UNEVEN = 0.25
 """What sides that do not divide the picture's count, beside distortion and lost resolution."""
+
+
+class Sight(NamedTuple):
+    """How much a network sees of a frame.
+
+    Attributes:
+      area: pixels that it is made for, of the whole frame; 0 is the frame's own.
+      share: of these pixels; below 1 it is there to be fast.
+    """
+
+    area: int = AREA
+    share: float = 1.0
+
+    def size(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width at which it sees a frame, multiples of `MULTIPLE`."""
+        area = round(self.share * (self.area or height * width))
+        return network_size(height, width, area=area, even=self.share < 1)
 
 
 @functools.cache

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import jax
@@ -10,10 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from segjax.config import ModelConfig
-from segjax.geometry import AREA, MULTIPLE, network_size
+from segjax.geometry import AREA, MULTIPLE, Sight, network_size
 from segjax.images import resize
 from segjax.models import Segmenter, fold_norms
+
+if TYPE_CHECKING:
+    from segjax.config import ModelConfig
 
 Finish = Callable[[jax.Array, jax.Array], jax.Array]
 """(what `PicturePredictor` gives, at the network's size; the picture at that size, float [h, w, 3]
@@ -91,7 +93,7 @@ class PicturePredictor:
         return cv2.resize(found, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
-def picture_area(config: ModelConfig) -> int:
+def picture_area(config: "ModelConfig") -> int:
     """At how many pixels a network sees a picture, for `PicturePredictor`; 0 is its own size.
 
     Unless the config tells, that is what the portrait network is trained at for one class, and the
@@ -100,6 +102,11 @@ def picture_area(config: ModelConfig) -> int:
     if config.area is not None:
         return config.area
     return AREA if config.classes == 1 else 0
+
+
+def sight_of(config: "ModelConfig") -> Sight:
+    """How much a network sees of a live frame."""
+    return Sight(picture_area(config))
 
 
 def _folded(model: Segmenter) -> tuple[Any, Any]:

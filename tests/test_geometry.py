@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segjax.geometry import AREA, MULTIPLE, network_size
+from segjax.geometry import AREA, MULTIPLE, Sight, network_size
 
 SIDES = st.integers(1, 8000)
 
@@ -67,6 +67,15 @@ def test_another_area_and_multiple() -> None:
 def test_sides_that_divide_the_picture_s(height: int, width: int, expected: tuple) -> None:
     """Where a tenth of distortion gets them; else the sides are those of the picture's shape."""
     assert network_size(height, width, area=35 * AREA // 100, even=True) == expected
+
+
+def test_sight_is_a_share_of_the_weights_own_pixels_or_of_the_frame_s() -> None:
+    assert Sight().size(720, 1280) == network_size(720, 1280) == (144, 256)
+    assert Sight(176 * 320).size(720, 1280) == (176, 320)
+    # A fast one would rather divide the frame's sides.
+    assert Sight(176 * 320, 0.65).size(720, 1280) == (144, 256)
+    assert Sight(176 * 320, 0.23).size(720, 1280) == (80, 160)
+    assert Sight(0).size(100, 64) == (96, 64)
 
 
 @pytest.mark.parametrize("size", [(0, 5), (5, 0), (-1, 5)])

@@ -1,6 +1,6 @@
 """`segjax average`: the mean of several runs' weights."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,7 +8,7 @@ import numpy as np
 import tyro
 
 from segjax import weights
-from segjax.config import to_dict
+from segjax.config import ModelConfig, to_dict
 from segjax.errors import SegjaxError
 
 
@@ -31,7 +31,8 @@ class Options:
     models: Annotated[
         tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(name="model", metavar="NAME|FILE")
     ] = ()
-    """Names or files of weights; two or more, of the same network."""
+    """Names or files of weights; two or more, of the same network. The mean sees as many pixels as
+    the first."""
     out: Path = Path("average.safetensors")
     """File to write."""
     shares: Annotated[
@@ -59,7 +60,7 @@ def main(options: Options) -> None:
     total: dict[str, Any] = {}
     loaded = [weights.load(model, trainable=True) for model in models]
     for model, released, share in zip(models, loaded, shares, strict=True):
-        if to_dict(released.config) != to_dict(loaded[0].config):
+        if _network(released.config) != _network(loaded[0].config):
             raise SegjaxError(
                 f"{model} is of another network than {models[0]}; only what has the same parts can "
                 "be averaged; segjax describe shows them"
@@ -87,3 +88,8 @@ def main(options: Options) -> None:
         info["licence"] = "; ".join(licences)
     weights.write(options.out, mean, loaded[0].config, info)
     print(f"written: {options.out}")
+
+
+def _network(config: ModelConfig) -> dict[str, Any]:
+    """What two networks must have in common if their weights are to be averaged."""
+    return to_dict(replace(config, seed=0, area=None))

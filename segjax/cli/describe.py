@@ -24,14 +24,14 @@ from segjax.evaluation.architecture import (
     measure,
 )
 from segjax.files import write_json
+from segjax.geometry import network_size
 from segjax.models.decoders import DECODERS
 from segjax.models.encoders import ENCODERS
 from segjax.models.segmenter import variant_class
-
-PORTRAIT = (144, 256)
-"""What released weights are used at."""
+from segjax.prediction import picture_area
 
 OTHERS = (512, 512)
+"""Where a network sees pictures as they are."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,8 @@ class Options:
     output_stride: int | None = None
     """Coarsest stride of the encoder; by default its own."""
     size: str | None = None
-    """Height and width of the picture, as 360x480; by default 512x512, for weights 144x256."""
+    """Height and width of the picture, as 360x480; by default 512x512; for one class the pixels
+    that the network sees, at 16:9."""
     classes: int | None = None
     """Channels of a model's logits; by default 21."""
     receptive_field: bool = True
@@ -75,7 +76,7 @@ def main(options: Options) -> None:
         written.
     """
     config = _config(options)
-    size = _size(options)
+    size = parse_size(options.size) if options.size else usual_size(config)
     try:
         model = nnx.eval_shape(lambda: weights.create_model(config))
         architecture = describe(model, size)
@@ -135,10 +136,10 @@ def _are_weights(name: str) -> bool:
     return name in weights.names() or Path(name).is_file()
 
 
-def _size(options: Options) -> tuple[int, int]:
-    if options.size:
-        return parse_size(options.size)
-    return OTHERS if options.name in DECODERS.names else PORTRAIT
+def usual_size(config: ModelConfig) -> tuple[int, int]:
+    """Height and width that such a network sees of a 16:9 picture."""
+    area = picture_area(config)
+    return network_size(9, 16, area=area) if area else OTHERS
 
 
 def parse_size(text: str) -> tuple[int, int]:

@@ -13,7 +13,7 @@ import numpy as np
 import tyro
 
 from segjax import weights
-from segjax.cli.describe import PORTRAIT, parse_size
+from segjax.cli.describe import parse_size, usual_size
 from segjax.config import to_dict
 from segjax.errors import SegjaxError
 from segjax.files import replacing
@@ -52,7 +52,8 @@ class Options:
     out: Path
     """File to write: .onnx or .stablehlo."""
     size: str = ""
-    """Height and width of the picture, as 360x480; for one class 144x256 if left out."""
+    """Height and width of the picture, as 360x480; for one class that of the
+    weights, at 16:9, if left out."""
     layout: Literal["nhwc", "nchw"] = "nhwc"
     """Channels last, or first, as most other programs have them; of input and output."""
 
@@ -76,7 +77,7 @@ def main(options: Options) -> None:
             f"{options.name} has {released.config.classes} classes and no usual size; give --size, "
             "such as 360x480"
         )
-    height, width = parse_size(options.size) if options.size else PORTRAIT
+    height, width = parse_size(options.size) if options.size else usual_size(released.config)
     first = options.layout == "nchw"
 
     def network(image: jax.Array) -> jax.Array:

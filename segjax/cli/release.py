@@ -9,6 +9,7 @@ import numpy as np
 import tyro
 
 from segjax import weights
+from segjax.config import TrainConfig, from_dict
 from segjax.errors import SegjaxError
 from segjax.files import replacing
 from segjax.images import read_image, write_image
@@ -55,11 +56,12 @@ def main(options: Options) -> None:
     Raises:
       SegjaxError: the run has no validated weights, or a file is missing or broken.
     """
-    config = _read_json(options.run / "config.json")
+    path = options.run / "config.json"
+    config = from_dict(TrainConfig, _read_json(path), str(path))
     reports = [_read_json(path) for path in options.report]
     about = _read_text(options.about, "the text that the card begins with")
     outlines = read_image(options.outlines) if options.outlines else None
-    released = weights.load(options.run / f"{config['name']}.safetensors", trainable=True)
+    released = weights.load(options.run / f"{config.name}.safetensors", trainable=True)
     lines = read_log(options.run / "log.jsonl")
     licence = options.out / "LICENSE"
     info = dict(released.info)
@@ -72,9 +74,7 @@ def main(options: Options) -> None:
         info["licence"] = text.splitlines()[0]
     # All that can fail by what it is given comes before the first file.
     card = write_card(options, config, info, lines, reports, about)
-    weights.save(
-        options.out / f"{config['name']}.safetensors", released.model, released.config, info
-    )
+    weights.save(options.out / f"{config.name}.safetensors", released.model, released.config, info)
     draw_curve(options.out / "curve.png", lines, _batch(config))
     if outlines is not None:
         write_image(options.out / "outlines.png", outlines)
@@ -85,7 +85,7 @@ def main(options: Options) -> None:
 
 def write_card(
     options: Options,
-    config: dict[str, Any],
+    config: TrainConfig,
     info: dict[str, Any],
     lines: list[dict[str, Any]],
     reports: list[dict[str, Any]],
@@ -100,8 +100,8 @@ def write_card(
     parts = [
         about.rstrip(),
         "## How it was trained",
-        f"    segjax train --config configs/{config['name']}.py",
-        f"{info['step']:,} of {config['steps']:,} steps of {batch} pictures "
+        f"    segjax train --config configs/{config.name}.py",
+        f"{info['step']:,} of {config.steps:,} steps of {batch} pictures "
         f"({info['step'] * batch:,} pictures seen), {hours:.1f} hours on {options.hardware}, "
         f"{np.median([line['images_per_s'] for line in steps]):.0f} pictures a second. The weights "
         f"are the moving average with the best {curves[0]} in validation."
@@ -185,9 +185,9 @@ def _curves(validated: list[dict[str, Any]]) -> tuple[str, ...]:
     return (PERSON if validated and "mean_iou" in validated[0]["val"] else LABELS)[:2]
 
 
-def _batch(config: dict[str, Any]) -> int:
+def _batch(config: TrainConfig) -> int:
     """Pictures in a step."""
-    return config["data"]["batch_size"] * config["optimizer"]["accumulate"]
+    return config.data.batch_size * config.optimizer.accumulate
 
 
 def _hours(steps: list[dict[str, Any]]) -> float:

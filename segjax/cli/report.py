@@ -215,7 +215,7 @@ def speeds(model: str, in_turn: Predictor) -> dict[str, float]:
             run, given = jax.jit(stage.run), jax.device_put(stage.given[0])
             return lambda: jax.block_until_ready(run(*given))
 
-        parts = stages(weights.load(model).model, [frame])
+        parts = stages(weights.load(model), [frame])
         calls |= {name: of_stage(stage) for name, stage in parts.items()}
     times: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(TURNS + 1):

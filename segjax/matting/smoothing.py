@@ -10,19 +10,19 @@ from segjax.images import resize
 from segjax_kernels import box, cpu
 from segjax_kernels.dispatch import Implementation, dispatch
 
-RISING_SHARE, FALLING_SHARE = 0.06, 0.25
-"""Of a new mask, where nothing moves: the network's noise is averaged over about 30 frames where it
-would show more, over 8 where less: what shows of the room is worse than what is missing."""
+RISING_SHARE, FALLING_SHARE = 0.04, 0.18
+"""Of a new mask, where nothing moves: the network's noise is averaged over about 50 frames where it
+would show more, over 11 where less: what shows of the room is worse than what is missing."""
 
-NOISE, MOTION = 0.012, 0.030
+NOISE, MOTION = 0.018, 0.045
 """Change of colour, averaged over 3×3 pixels, up to which nothing moves (a dim camera's noise
 stays below it), and from which the new mask counts fully: a hand must not trail."""
 
-DOUBT, AGREEMENT = 0.3, 0.6
+DOUBT, AGREEMENT = 0.4, 0.7
 """What moves need not change the picture: a hand in front of a face. A rise of the mask counts
 from the first, and fully from the second, once two masks in a row agree on it."""
 
-SLIGHT, PLAIN = 0.05, 0.2
+SLIGHT, PLAIN = 0.08, 0.25
 """The same of a fall, of which two masks say less than `MAYBE_ROOM`, and fully less than `ROOM`."""
 
 MAYBE_ROOM, ROOM = 0.4, 0.2

@@ -2,20 +2,23 @@
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from segjax.geometry import network_size
 from segjax.matting.effects import blurred_room
 from segjax.matting.refine import refine, refine_by_lines
 from segjax.matting.smoothing import empty_state, smooth
 from segjax.matting.step import FAINT, guided_here, shrink
-from segjax.models import Segmenter, convolutions_by
+from segjax.models import convolutions_by
+from segjax.prediction import sight_of
 from segjax_kernels import cpu, fill_holes, guided_upsample_blend, preprocess, upsample_blend
+
+if TYPE_CHECKING:
+    from segjax.weights import Released
 
 
 class Stage(NamedTuple):
@@ -31,18 +34,19 @@ class Stage(NamedTuple):
 
 
 def stages(
-    model: Segmenter, frames: Sequence[np.ndarray], *, native: bool = True
+    released: "Released", frames: Sequence[np.ndarray], *, native: bool = True
 ) -> dict[str, Stage]:
     """The parts of the step by name. In the step they are one program, which saves a little.
 
     Args:
-      model: logits of one person.
+      released: a network for one person.
       frames: uint8 [H, W, 3], of one size.
       native: the network goes through the C convolutions where they are built, as in the step.
     """
-    graph, state = nnx.split(model)
+    graph, state = nnx.split(released.model)
+    sight = sight_of(released.config)
     params, form = jax.tree.flatten(state)
-    size = network_size(*frames[0].shape[:2])
+    size = sight.size(*frames[0].shape[:2])
 
     def network(small: jax.Array, *params: jax.Array) -> jax.Array:
         network = nnx.merge(graph, jax.tree.unflatten(form, params))
@@ -53,7 +57,7 @@ def stages(
             return network(small, *params)
 
     # What is small lies in the cache in the step as well: one set is enough.
-    small = jax.jit(shrink)(frames[0])
+    small = jax.jit(shrink, static_argnums=1)(frames[0], sight)
     planes, alpha = jnp.moveaxis(small, -1, 0), small[..., 0]
     guided = guided_here()
     edges = refine_by_lines(alpha, planes)[1] if guided else (alpha,)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from segjax.geometry import AREA, network_size
+from segjax.geometry import Sight
 from segjax.matting.bokeh import bokeh_room
 from segjax.matting.effects import Effect, blurred_room
 from segjax.matting.overlay import over, under
@@ -28,27 +28,23 @@ FAINT = 0.05
 the mask. There what is above is spread over the range again: cutting 5 % off would draw a contour
 of up to 12 levels, and this shows less of the room, not more."""
 
+USUAL = Sight()
 
 ROOMS = {"blur": blurred_room, "bokeh": bokeh_room}
 """What shows the room behind the person, by the kind of effect."""
 
 
-def mask_size(height: int, width: int, area: int = AREA) -> tuple[int, int]:
+def mask_size(height: int, width: int, sight: Sight = USUAL) -> tuple[int, int]:
     """The mask's size for a frame's: the network's, but never larger than the frame."""
-    rows, columns = _seen_size(height, width, area)
+    rows, columns = sight.size(height, width)
     return min(rows, height), min(columns, width)
 
 
-def _seen_size(height: int, width: int, area: int) -> tuple[int, int]:
-    """The size at which the network sees a frame; below its own it is there to be fast."""
-    return network_size(height, width, area=area, even=area < AREA)
-
-
-def shrink(frame: jax.Array, area: int = AREA) -> jax.Array:
+def shrink(frame: jax.Array, sight: Sight = USUAL) -> jax.Array:
     """A frame uint8 [H, W, 3] at its mask's size: float32 [h, w, 3] in [0, 1]."""
     height, width = frame.shape[:2]
-    small = preprocess(frame, _seen_size(height, width, area))
-    size = mask_size(height, width, area)
+    small = preprocess(frame, sight.size(height, width))
+    size = mask_size(height, width, sight)
     return small if small.shape[:2] == size else jax.image.resize(small, (*size, 3), "linear")
 
 
@@ -65,7 +61,7 @@ def make_step(
     smoothing: bool = True,
     refinement: bool = True,
     guided: bool = False,
-    area: int = AREA,
+    sight: Sight = USUAL,
     person: Person = "all",
     dtype: jax.typing.DTypeLike = jnp.float32,
     in_place: bool = False,
@@ -85,14 +81,14 @@ def make_step(
     Args:
       guided: refine at the frame's full size too, along its own pixels; needs `refinement`. See
         `guided_here`.
-      area: pixels of the frame that the network sees, about.
+      sight: how much of the frame the network sees.
       person: who is shown; unless it is "all", the state is a `Followed`.
       dtype: that the network computes in, float32 or bfloat16; all else is float32. Parameters of
         another dtype are converted at every call.
       in_place: the frame is donated too, and a GPU writes the result over it, unless that is RGBA.
         For frames that are JAX's own and not used again.
     """
-    find_mask = _make_find_mask(model, smoothing, refinement, guided, dtype, area, person)
+    find_mask = _make_find_mask(model, smoothing, refinement, guided, dtype, sight, person)
     in_place = in_place and effect.kind != "transparent"
 
     def step(
@@ -135,13 +131,14 @@ def make_mask_step(
     *,
     smoothing: bool = True,
     refinement: bool = True,
+    sight: Sight = USUAL,
     dtype: jax.typing.DTypeLike = jnp.float32,
 ) -> Callable[[Any, State, Any], tuple[State, jax.Array]]:
     """The jitted step without a composition: (params, state, frame) → (state, alpha [H, W]).
 
     With `refinement`, at the frame's full size too: what a step with `guided` composes by.
     """
-    find_mask = _make_find_mask(model, smoothing, refinement, True, dtype)
+    find_mask = _make_find_mask(model, smoothing, refinement, True, dtype, sight)
 
     def step(params: Any, state: State, frame: jax.Array) -> tuple[State, jax.Array]:
         state, alpha, lines, _ = find_mask(params, state, frame)
@@ -160,7 +157,7 @@ def _make_find_mask(
     refinement: bool,
     guided: bool,
     dtype: jax.typing.DTypeLike,
-    area: int = AREA,
+    sight: Sight,
     person: Person = "all",
 ) -> Callable[..., Any]:
     graph, state = nnx.split(model)
@@ -176,13 +173,13 @@ def _make_find_mask(
         """Frame → (state, alpha [h, w], its lines or (), the frame at that size [h, w, 3])."""
         height, width = frame.shape[:2]
         with jax.named_scope("preprocess"):
-            small = preprocess(frame, _seen_size(height, width, area))
+            small = preprocess(frame, sight.size(height, width))
         with jax.named_scope("network"):
             network = nnx.merge(graph, jax.tree.unflatten(form, jax.tree.leaves(params)))
             with convolutions_by(cpu.convolution):
                 logits = network(small[None].astype(dtype))[0, ..., 0]
             alpha = fill_holes(jax.nn.sigmoid(logits))
-        size = mask_size(height, width, area)
+        size = mask_size(height, width, sight)
         if alpha.shape != size:  # a tiny frame
             alpha = jax.image.resize(alpha, size, "linear")
             small = jax.image.resize(small, (*size, 3), "linear")

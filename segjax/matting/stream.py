@@ -4,14 +4,13 @@ import copy
 import dataclasses
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from segjax.geometry import AREA
 from segjax.matting.effects import Effect
 from segjax.matting.people import Person, nobody_followed
 from segjax.matting.refine import USUAL_SOFTNESS
@@ -19,26 +18,20 @@ from segjax.matting.smoothing import empty_state, resized
 from segjax.matting.step import ROOMS, guided_here, make_mask_step, make_step, mask_size, shrink
 from segjax.memory import give_back_memory, keep_freed_memory
 from segjax.models import Segmenter
+from segjax.prediction import sight_of
 
 if TYPE_CHECKING:
     from segjax.weights import Released
 
 
-COARSE = 35 * AREA // 100
-"""Pixels of the frame that the network sees for a coarse mask. At 720p that is 80×160 in place of
-144×256: a frame takes a CPU 0.56 of the time, and the IoU of `portrait`'s masks on pictures of one
-webcam user is 0.79 in place of 0.85. Half the pixels (96×176, 0.81) save a tenth of the time, since
-the frame's sides are no multiples of that; fewer columns (80×128, 0.74) hardly save more."""
+QUALITIES = {"full": 1.0, "medium": 0.65, "coarse": 0.23}
+"""Shares of the pixels that the weights were trained for. With `portrait` at 720p that is 144×256
+or 80×160 in place of 176×320: a frame takes a CPU 0.8 or 0.5 of the time, and the mean IoU of
+pictures of webcam users is 0.868 or 0.782 in place of 0.877. Both divide the frame's sides, without
+which little time is saved."""
 
 TRIALS = 5
 """Steps of each kind by which qualities are compared, in turns."""
-
-
-class Quality(NamedTuple):
-    """How well masks are made."""
-
-    name: str
-    area: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,8 +89,8 @@ class Matting:
         network_dtype = np.dtype(dtype or (jnp.float32 if on_cpu else jnp.bfloat16))
         self._params = _parameters(released.model, network_dtype)
         guided = guided_here() if guided is None else guided
-        kinds = [Quality("full", AREA), Quality("coarse", COARSE)]
-        self._areas = [kind.area for kind in kinds]
+        sight = sight_of(released.config)
+        self._sights = [sight._replace(share=share) for share in QUALITIES.values()]
         self._steps = [
             make_step(
                 released.model,
@@ -106,14 +99,14 @@ class Matting:
                 refinement=refinement,
                 guided=guided,
                 person=person,
-                area=kind.area,
+                sight=sight,
                 dtype=network_dtype,
                 # A frame's copy on another device is ours to write over; on a CPU it is no copy.
                 in_place=not on_cpu,
             )
-            for kind in kinds
+            for sight in self._sights
         ]
-        self.qualities = tuple(kind.name for kind in kinds)
+        self.qualities = tuple(QUALITIES)
         self.quality = 0
         self._plate = plate
         self._plates: dict[tuple[int, ...], jax.Array] = {}
@@ -133,7 +126,7 @@ class Matting:
 
     def mask_size(self, height: int, width: int) -> tuple[int, int]:
         """The size of `alpha` for frames of a size, at the present quality."""
-        return mask_size(height, width, self._areas[self.quality])
+        return mask_size(height, width, self._sights[self.quality])
 
     def prepare(self, height: int, width: int) -> None:
         """Compiles the best quality for a size of frame and runs it once, so that the first real
@@ -157,7 +150,7 @@ class Matting:
     def _time(self, quality: int, height: int, width: int) -> float:
         """Seconds that a blank frame takes, which no stream remembers."""
         blank = np.zeros((height, width, 3), np.uint8)
-        state = self._states.empty(*mask_size(height, width, self._areas[quality]))
+        state = self._states.empty(*mask_size(height, width, self._sights[quality]))
         behind = blank if self._effect.kind == "picture" else None
         if self._effect.overlaid:
             behind = np.stack([blank, blank])
@@ -196,7 +189,7 @@ class Matting:
             if plate.shape != shape:
                 plate = np.asarray(jax.image.resize(plate.astype(np.float32), shape, "linear"))
             frame = np.rint(plate).clip(0, 255).astype(np.uint8)
-            self._plates[key] = jax.jit(shrink, static_argnums=1)(frame, self._areas[quality])
+            self._plates[key] = jax.jit(shrink, static_argnums=1)(frame, self._sights[quality])
         return self._plates[key]
 
 
@@ -205,7 +198,10 @@ class AlphaClip:
 
     def __init__(self, released: "Released", *, smoothing: bool = True, refinement: bool = True):
         self._params = _parameters(released.model, jnp.float32)
-        self._step = make_mask_step(released.model, smoothing=smoothing, refinement=refinement)
+        self._sight = sight_of(released.config)
+        self._step = make_mask_step(
+            released.model, smoothing=smoothing, refinement=refinement, sight=self._sight
+        )
         self._states = _States()
 
     def reset(self) -> None:
@@ -215,7 +211,7 @@ class AlphaClip:
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
         """uint8 [H, W, 3] → alpha float32 [H, W] in [0, 1]."""
         height, width = pixels.shape[:2]
-        state = self._states.take((height, width), mask_size(height, width))
+        state = self._states.take((height, width), mask_size(height, width, self._sight))
         state, alpha = self._step(self._params, state, pixels)
         self._states.keep(state)
         return np.array(alpha)

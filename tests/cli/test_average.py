@@ -21,7 +21,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         filled = {
             name: np.full(part[...].shape, value, np.float32) for name, part in arrays.items()
         }
-        weights.write(folder / f"{value}.safetensors", filled, TINY, info)
+        # A run may go on at another size, from another seed.
+        config = dataclasses.replace(TINY, area=1024 * value, seed=value)
+        weights.write(folder / f"{value}.safetensors", filled, config, info)
     options = {**TINY.decoder_options, "branch": 16}
     wide = dataclasses.replace(TINY, decoder_options=options)
     weights.save(folder / "wide.safetensors", weights.create_model(wide), wide)

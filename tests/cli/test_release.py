@@ -12,15 +12,19 @@ from tiny_model import TINY
 from segjax import weights
 from segjax.cli import main
 from segjax.cli.release import LABELS
+from segjax.config import to_dict
 from segjax.files import write_json
 from segjax.images import read_image
 
+BUCKET = {"height": 32, "width": 32, "weight": 1.0}
 CONFIG = {
     "name": "tiny",
+    "model": to_dict(TINY),
     "steps": 40,
-    "data": {"batch_size": 2},
+    "data": {"root": "people", "buckets": [BUCKET], "batch_size": 2},
     "optimizer": {"accumulate": 2},
 }
+"""Of a run from before there were other fields."""
 
 
 @pytest.fixture(scope="module")

@@ -24,8 +24,8 @@ class RedIsPerson(Segmenter):
         return self.gain[...] * (x[..., :1] - 0.5) + broken
 
 
-def released() -> Released:
-    return Released("red", RedIsPerson(), ModelConfig("none", "none"), {})
+def released(area: int | None = None) -> Released:
+    return Released("red", RedIsPerson(), ModelConfig("none", "none", area=area), {})
 
 
 def scene(height: int, width: int, x: float = 0.5, seed: int = 0) -> np.ndarray:

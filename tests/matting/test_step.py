@@ -17,6 +17,7 @@ from segjax.matting import Effect
 from segjax.matting.smoothing import empty_state
 from segjax.matting.step import make_mask_step, make_step, mask_size
 from segjax.models import create_model
+from segjax.prediction import sight_of
 
 KINDS = ("blur", "bokeh", "color", "picture", "transparent")
 GREEN = (0, 255, 0)
@@ -326,9 +327,12 @@ def test_bfloat16_finds_the_shipped_networks_mask():
     frame = Sample().picture(0.0)[::2, ::2]
     masks = []
     for dtype in (jnp.float32, jnp.bfloat16):
-        step = make_step(released.model, Effect("color"), smoothing=False, dtype=dtype)
+        sight = sight_of(released.config)
+        step = make_step(released.model, Effect("color"), smoothing=False, sight=sight, dtype=dtype)
         params = [jnp.asarray(leaf, dtype) for leaf in leaves]
-        _, _, alpha = step(params, empty_state(*mask_shape(frame)), frame, None)
+        height, width = frame.shape[:2]
+        state = empty_state(*mask_size(height, width, sight))
+        _, _, alpha = step(params, state, frame, None)
         masks.append(np.asarray(alpha))
     exact, rounded = masks
     assert 0.2 < exact.mean() < 0.8, "somebody is there"

@@ -181,14 +181,14 @@ def test_a_change_of_quality_compiles_nothing(matting, expected):
 
     matting.reset()
     matting.prepare(*SIZE)
-    assert matting.qualities == ("full", "coarse")
+    assert matting.qualities == ("full", "medium", "coarse")
     jax.monitoring.register_event_duration_secs_listener(listen)
-    assert matting.prepare_quality(1, *SIZE) > 0
+    assert all(matting.prepare_quality(quality, *SIZE) > 0 for quality in (1, 2))
     assert compiled, "the listener hears compilations"
     compiled.clear()
     sizes = set()
     try:
-        for index, quality in enumerate((0, 0, 1, 1, 0, 1, 0, 1, 0)):
+        for index, quality in enumerate((0, 0, 1, 1, 2, 2, 0, 2, 1, 0)):
             matting.quality = quality
             composite = matting(FRAMES[0], None, index)
             assert composite.alpha.shape == matting.mask_size(*SIZE)
@@ -198,7 +198,15 @@ def test_a_change_of_quality_compiles_nothing(matting, expected):
             assert off.mean() < (1 if quality == 0 else 6)
     finally:
         matting.quality = 0
-    assert not compiled and len(sizes) == 2
+    assert not compiled and len(sizes) == 3
+
+
+def test_weights_see_a_frame_as_they_were_trained_to():
+    matting = Matting(released(area=96 * 176), COLOR)
+    assert matting.mask_size(720, 1280) == (96, 176)
+    assert matting(scene(200, 360), None, 0).alpha.shape == (96, 176)
+    clip, usual = AlphaClip(released(area=32 * 32)), AlphaClip(released())
+    assert (clip(FRAMES[0]) != usual(FRAMES[0])).any()
 
 
 def test_a_result_outlives_the_stream():

@@ -18,7 +18,7 @@ LUMA = (0.299, 0.587, 0.114)
 NEAR = 1
 """Radius of the windows in which the lines are fitted."""
 
-NEAR_SOFTNESS = 1e-2
+NEAR_SOFTNESS = 2e-2
 """Variance of brightness that counts as an edge for the lines."""
 
 
