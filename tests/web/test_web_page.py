@@ -375,6 +375,11 @@ const Real = RTCPeerConnection;
 window.peers = [];
 window.RTCPeerConnection = class extends Real {
   constructor(wish) { super(wish); window.peers.push([this, wish]); }
+};
+const Its = Worker;
+window.workers = [];
+window.Worker = class extends Its {
+  constructor(...given) { super(...given); window.workers.push(this); }
 };"""
 
 
@@ -395,6 +400,9 @@ def test_another_device_is_served_by_webrtc(open_page: Callable, far_site: Calla
     wait_for_state(page, "live")
     page.click("#pause")
     wait_for_state(page, "paused")
+    # Said before the pause, and late.
+    page.evaluate("workers[0].onmessage({ data: { state: 'live' } })")
+    assert page.get_attribute("#state", "data-state") == "paused"
     assert page.locator("#returned").is_hidden()
     page.click("#pause")
     wait_for_state(page, "live")

@@ -126,7 +126,8 @@ worker.onmessage = ({ data }) => {
     show(data.lost === "gone" ? "reconnecting" : "stopped");
     fail(data.lost);
   }
-  if (data.state && stream) show(data.state);
+  // What was said before a pause may come after it.
+  if (data.state && stream) show(settings.paused && !run ? "paused" : data.state);
   if (data.told && stream) tell(data.told);
   if (data.waiting !== undefined) {
     $("waiting").textContent = data.waiting ? "; your choice is being prepared …" : "";
