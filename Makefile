@@ -34,7 +34,7 @@ help:
 	@echo "make clean        removes .venv, .venv-peers and out"
 
 demo: $(VENV)/.plain
-	$(BIN)/python serve.py --source sample --background blur --sink out/demo.mp4 \
+	$(BIN)/python serve.py --source sample --background blur --person largest --sink out/demo.mp4 \
 	  --max-frames 150 --report out/demo.json
 	$(BIN)/python -m segjax.cli.demo --video out/demo.mp4 --picture out/demo.png
 
