@@ -14,7 +14,7 @@ RISING_SHARE, FALLING_SHARE = 0.04, 0.18
 """Of a new mask, where nothing moves: the network's noise is averaged over about 50 frames where it
 would show more, over 11 where less: what shows of the room is worse than what is missing."""
 
-NOISE, MOTION = 0.018, 0.045
+NOISE, MOTION = 0.015, 0.037
 """Change of colour, averaged over 3×3 pixels, up to which nothing moves (a dim camera's noise
 stays below it), and from which the new mask counts fully: a hand must not trail."""
 

@@ -105,10 +105,9 @@ def test_what_returns_to_rest_is_still_again():
 
 def test_slow_motion_adds_up():
     # From one frame to the next the change is that of the noise; over a few frames it is not.
-    speed = 2 * 320 / 1280  # two pixels of a frame of 1280 columns, of which a mask has 320
-    places, _, masks, pictures = clip(speed, frames=60, pause=0)
+    places, _, masks, pictures = clip(speed=0.4, frames=60, pause=0)
     out, _ = run(masks, pictures)
-    assert lag(out, places, speed, range(30, 60)) < 0.8
+    assert lag(out, places, 0.4, range(30, 60)) < 0.8
 
 
 def test_masks_that_agree_are_believed_without_motion():

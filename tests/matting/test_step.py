@@ -233,7 +233,7 @@ def test_a_mask_at_full_size():
     step = make_mask_step(model)
     state, alpha = step(nnx.split(model)[1], empty_state(*mask_shape(frame)), frame)
     _, cut_out, small = call("transparent", frame, guided=True)
-    np.testing.assert_allclose(255 * alpha, cut_out[..., 3], atol=1)
+    np.testing.assert_allclose(alpha, cut_out[..., 3] / 255, atol=1e-4)
     np.testing.assert_array_equal(state.alpha.shape, small.shape)
 
 
