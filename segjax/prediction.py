@@ -96,8 +96,7 @@ class PicturePredictor:
 def picture_area(config: "ModelConfig") -> int:
     """At how many pixels a network sees a picture, for `PicturePredictor`; 0 is its own size.
 
-    Unless the config tells, that is what the portrait network is trained at for one class, and the
-    picture's own size for several.
+    Unless the config tells, that is `AREA` for one class, and the picture's own size for several.
     """
     if config.area is not None:
         return config.area

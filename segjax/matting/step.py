@@ -28,19 +28,20 @@ FAINT = 0.05
 the mask. There what is above is spread over the range again: cutting 5 % off would draw a contour
 of up to 12 levels, and this shows less of the room, not more."""
 
-USUAL = Sight()
+USUAL_SIGHT = Sight()
+"""Of weights that say nothing about it."""
 
 ROOMS = {"blur": blurred_room, "bokeh": bokeh_room}
 """What shows the room behind the person, by the kind of effect."""
 
 
-def mask_size(height: int, width: int, sight: Sight = USUAL) -> tuple[int, int]:
+def mask_size(height: int, width: int, sight: Sight = USUAL_SIGHT) -> tuple[int, int]:
     """The mask's size for a frame's: the network's, but never larger than the frame."""
     rows, columns = sight.size(height, width)
     return min(rows, height), min(columns, width)
 
 
-def shrink(frame: jax.Array, sight: Sight = USUAL) -> jax.Array:
+def shrink(frame: jax.Array, sight: Sight = USUAL_SIGHT) -> jax.Array:
     """A frame uint8 [H, W, 3] at its mask's size: float32 [h, w, 3] in [0, 1]."""
     height, width = frame.shape[:2]
     small = preprocess(frame, sight.size(height, width))
@@ -61,7 +62,7 @@ def make_step(
     smoothing: bool = True,
     refinement: bool = True,
     guided: bool = False,
-    sight: Sight = USUAL,
+    sight: Sight = USUAL_SIGHT,
     person: Person = "all",
     dtype: jax.typing.DTypeLike = jnp.float32,
     in_place: bool = False,
@@ -131,7 +132,7 @@ def make_mask_step(
     *,
     smoothing: bool = True,
     refinement: bool = True,
-    sight: Sight = USUAL,
+    sight: Sight = USUAL_SIGHT,
     dtype: jax.typing.DTypeLike = jnp.float32,
 ) -> Callable[[Any, State, Any], tuple[State, jax.Array]]:
     """The jitted step without a composition: (params, state, frame) → (state, alpha [H, W]).

@@ -98,13 +98,15 @@ static int find_shares(const Blend *b, const Rows *rows, const uint8_t *front, l
     return all;
   }
   const long count = MIN(RUN, b->width - x);
-  uint8_t rest[3 * RUN] = {0};
   if (b->mask.kind == SHARES) {
     shares_at(&b->mask, rows, y, x, b->width, shares);
     if (b->gain) fade(b->mask.least, b->gain, shares);
-  } else {
-    if (count < RUN) front = memcpy(rest, front + 3 * x, 3 * count);
-    line_shares_at(&b->mask, rows, y, x, b->width, count < RUN ? rest : front + 3 * x, shares);
+  } else if (count == RUN) {
+    line_shares_at(&b->mask, rows, y, x, b->width, front + 3 * x, shares);
+  } else { /* what is left of a row */
+    uint8_t rest[3 * RUN] = {0};
+    memcpy(rest, front + 3 * x, 3 * count);
+    line_shares_at(&b->mask, rows, y, x, b->width, rest, shares);
   }
   uint8_t least = 255, most = 0;
   for (long i = 0; i < count; i++) least = MIN(least, shares[i]), most = MAX(most, shares[i]);

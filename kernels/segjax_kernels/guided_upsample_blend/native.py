@@ -6,9 +6,10 @@ import jax
 import numpy as np
 
 from segjax_kernels import cpu
-from segjax_kernels.guided_upsample_blend import reference
+from segjax_kernels.guided_upsample_blend import reference, xla
 from segjax_kernels.upsample_blend import native as plain
 from segjax_kernels.upsample_blend.reference import taps
+from segjax_kernels.upsample_blend.xla import column_weights
 
 
 def guided_upsample_blend(
@@ -30,9 +31,9 @@ def guided_upsample_blend(
     height, width = frame.shape[1:3]
     rows, down = taps(height, slope.shape[1])
     columns, right = taps(width, slope.shape[2])
-    down = np.minimum(np.rint(down * 32768), 32767).astype(np.uint16)
-    right = np.rint(right * 65536).astype(np.uint32)
-    operands: list[Any] = [frame, offset, slope[..., None], rows, down, columns, right]
+    operands: list[Any] = [frame, offset, slope[..., None]]
+    operands += [rows, xla.row_weights(down).astype(np.uint16)]
+    operands += [columns, column_weights(right)]
     operands += plain.behind_of(pictures[0] if pictures else None, height, width)
     count = max(array.shape[0] for array in (frame, slope, *pictures))
     out = jax.ShapeDtypeStruct((count, height, width, 4 if transparent else 3), np.uint8)

@@ -152,7 +152,7 @@ def _shares(
     # A loop, because XLA would otherwise fuse this into the blend and widen for every frame row.
     gain, bias = lax.map(widen, pairs.reshape(-1, pairs.shape[-1])).reshape(2, len(slope) + 2, -1)
     rows = jnp.asarray(rows)
-    down = jnp.asarray(np.minimum(np.rint(down * 32768), 32767).astype(np.int16)[:, None])
+    down = jnp.asarray(row_weights(down)[:, None])
 
     # The weights of the bytes from two before to two behind a byte, by its place in its pixel.
     colour = np.arange(3 * width) % 3
@@ -179,6 +179,11 @@ def _shares(
         return jnp.clip(alpha, 0, 255).astype(jnp.uint16)
 
     return share_of
+
+
+def row_weights(down: np.ndarray) -> np.ndarray:
+    """Weights in [0, 1) as integers, int16 of 32768."""
+    return np.minimum(np.rint(down * 32768), 32767).astype(np.int16)
 
 
 def _product(x: jax.Array, y: jax.Array, shift: int) -> jax.Array:

@@ -39,5 +39,4 @@ def map_of(small: jax.Array, height: int, width: int) -> list[Any]:
     """A map float32 [N, h, w, C] and where each row and column of the frame lies in it."""
     rows, down = reference.taps(height, small.shape[1])
     columns, right = reference.taps(width, small.shape[2])
-    down, right = xla.weights(down, right)
-    return [small, rows, down, columns, right]
+    return [small, rows, xla.row_weights(down), columns, xla.column_weights(right)]

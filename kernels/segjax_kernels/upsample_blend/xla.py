@@ -169,9 +169,14 @@ def fading(faint: float) -> tuple[int, int]:
     return least, (65535 - 128) // (255 - least)  # so that 255 stays 255, in 16 bits
 
 
-def weights(down: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Weights in [0, 1) as integers: uint16 of 256 for rows, uint32 of 65536 for columns."""
-    return np.rint(down * 256).astype(np.uint16), np.rint(right * 65536).astype(np.uint32)
+def row_weights(down: np.ndarray) -> np.ndarray:
+    """Weights in [0, 1) as integers: uint16 of 256."""
+    return np.rint(down * 256).astype(np.uint16)
+
+
+def column_weights(right: np.ndarray) -> np.ndarray:
+    """Weights in [0, 1) as integers: uint32 of 65536."""
+    return np.rint(right * 65536).astype(np.uint32)
 
 
 def _slice(rows: jax.Array, start: jax.Array, size: int) -> jax.Array:
@@ -209,7 +214,7 @@ def _in_bands(
     # The maps get an edge of their own pixels all around.
     rows, columns = rows + 1, (columns + 1)[:, None] * channels + np.arange(channels)
     columns = np.repeat(columns.reshape(-1), times)
-    down, right = weights(down, right)
+    down, right = row_weights(down), column_weights(right)
     right = np.repeat(right, channels * times)
 
     # Neighbours lie side by side in one word, since looking up is what costs: 255 is 255 << 8.

@@ -292,6 +292,9 @@ async function listCameras(current) {
   $("camera").value = current ?? "";
 }
 
+// Before the page goes: the camera's light is off at once, and no frame is left open.
+addEventListener("pagehide", home);
+
 $("camera").onchange = start;
 navigator.mediaDevices?.addEventListener("devicechange", async () => {
   if (run) return;

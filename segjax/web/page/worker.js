@@ -105,6 +105,7 @@ function blank() {
 
 function disconnect() {
   blank();
+  offer(null);
   wanted = false;
   clearTimeout(retry);
   transport?.close();
