@@ -27,6 +27,7 @@ from rich.progress import track
 from rich.table import Table
 
 from segjax import weights
+from segjax.data.files import FileSource
 from segjax.data.folders import find_pairs, select
 from segjax.errors import SegjaxError
 from segjax.evaluation.report import score, summarize
@@ -67,7 +68,7 @@ def main() -> None:
     options = parser.parse_args()
     try:
         pairs = find_pairs(options.data, select(options.data, options.list))[: options.most]
-        report = measure(weights.load(options.model), pairs)
+        report = measure(weights.load(options.model), FileSource(pairs))
     except SegjaxError as error:
         parser.exit(2, f"error: {error}\n")
     write_json(options.report, report)
@@ -90,14 +91,13 @@ def paths() -> dict[str, Way]:
     return found
 
 
-def measure(released: weights.Released, pairs: list[tuple[Path, Path]]) -> dict[str, Any]:
+def measure(released: weights.Released, source: FileSource) -> dict[str, Any]:
     """`paths`: {name: figures}, and `beyond`: those further from the reference than allowed."""
     figures = {}
     for name, how in paths().items():
         predict = predictor(released, how)
-        scores = [
-            score(predict, *pair) for pair in track(pairs, name, console=Console(stderr=True))
-        ]
+        order = track(range(len(source)), name, console=Console(stderr=True))
+        scores = [score(predict, source, index) for index in order]
         figures[name] = {k: v for k, v in summarize(scores).items() if k != "per_image"}
     reference = figures[REFERENCE]["mean_iou"]
     beyond = [

@@ -27,11 +27,11 @@ from flax import nnx
 from segjax import weights
 from segjax.config import TrainConfig, from_dict, to_dict
 from segjax.data.classes import read_classes
+from segjax.data.files import read_pair
 from segjax.data.folders import find_pairs, read_list
 from segjax.errors import SegjaxError
 from segjax.evaluation.architecture import describe
 from segjax.evaluation.predictors import load_predictor
-from segjax.evaluation.report import read_labelled, read_pair
 from segjax.files import replacing, write_json
 from segjax.images import write_image
 from segjax.labels import to_labels
@@ -321,7 +321,7 @@ def draw_grid(runs: Sequence[Path], data: Path, chosen: str, count: int) -> np.n
     titles = ["photograph", "truth", *(config.model.decoder for config in configs)]
     lines = []
     for pair in pairs:
-        pixels, true = read_labelled(*pair, known) if known else read_pair(*pair)
+        pixels, true = read_pair(*pair, known)
         cells = [fit(pixels, CELL)]
         cells += [
             fit(drawn(found), CELL, exact=known is not None)

@@ -21,11 +21,11 @@ from rich.progress import track
 from rich.table import Table
 
 from segjax.data.classes import read_classes
+from segjax.data.files import read_pair
 from segjax.data.folders import find_pairs, read_list
 from segjax.errors import SegjaxError
 from segjax.evaluation.metrics import confusion_matrix, label_figures
 from segjax.evaluation.predictors import Predictor, load_predictor
-from segjax.evaluation.report import read_labelled
 from segjax.files import write_json
 from segjax.labels import to_labels
 from segjax.postprocess import DenseCRF, dense_crf
@@ -112,7 +112,7 @@ class Pictures:
 
     def seen(self, pair: tuple[Path, Path]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Probabilities, picture and true labels."""
-        image, true = read_labelled(*pair, self._known)
+        image, true = read_pair(*pair, self._known)
         return self._predictor(image), image, true
 
     def miou(self, labels: Sequence[np.ndarray], truth: Sequence[np.ndarray]) -> float:

@@ -12,8 +12,12 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from segjax.data import NamedSource
+from segjax.data.catalog import PREFIX
 from segjax.data.classes import Classes, read_classes
+from segjax.data.files import FileSource
 from segjax.data.folders import find_files, find_pairs, select
+from segjax.data.opening import find_data
 from segjax.errors import SegjaxError
 from segjax.evaluation.pictures import write_label_pictures, write_pictures
 from segjax.evaluation.predictors import OnnxPredictor, ReleasedPredictor, load_predictor, refine
@@ -37,11 +41,14 @@ class Options:
       segjax evaluate --data person --list val.txt --model peer.onnx --report out/peer.json
       segjax evaluate --data camvid --list test.txt --ignore 11 --report out/test.json \\
         --model runs/camvid_unet/camvid_unet.safetensors --scales 0.75 1 1.25 --flip
+      segjax evaluate --data tfds:oxford_iiit_pet --list test --report out/pets.json \\
+        --model runs/pets/pets.safetensors
     """
 
-    data: Path
+    data: str
     """Folder with images/STEM.jpg and masks/STEM.png (0 room … 255 person), or labels/STEM.png
-    (class ids) and, if it is there, classes.txt (their names, one a line)."""
+    (class ids) and, if it is there, classes.txt (their names, one a line). Or tfds:NAME, of which
+    --list names the split."""
     report: Path
     """JSON file to write. Of masks: images, mean_iou, median_iou, dataset_iou, boundary_f, mad,
     pixel_accuracy, per_image. Of labels: images, miou, pixel_accuracy, mean_accuracy, dice,
@@ -50,7 +57,8 @@ class Options:
         tuple[str, ...], tyro.conf.arg(name="list", metavar="FILE"), tyro.conf.UseAppendAction
     ] = ()
     """Text file of stems, one a line, as given or inside --data. May be given several times: what
-    stands in all of them counts. Without one, every picture of the folder does."""
+    stands in all of them counts. Without one, every picture of the folder does. Of tfds:NAME, the
+    split: test, validation[:10%]."""
     model: str = "portrait"
     """Name or path of released weights, or an .onnx file."""
     pictures: Path | None = None
@@ -80,10 +88,8 @@ def main(options: Options) -> None:
       SegjaxError: data, lists or model are missing or broken or do not fit each other, or an
         output cannot be written.
     """
-    stems = find_stems(options.data, options.lists)
     predictor = load_predictor(options.model)
-    kind = _kind(options, predictor.classes)
-    pairs = find_pairs(options.data, stems, kind)
+    source, classes = _open(options, predictor)
     crf = options.dense_crf if options.crf else None
     way: dict[str, Any] = {
         "window": options.window,
@@ -91,25 +97,24 @@ def main(options: Options) -> None:
         "flip": options.flip,
     }
     predict = refine(predictor, **way, crf=crf)
-    progress = track(pairs, "evaluating", console=Console(stderr=True))
-    if kind == "masks":
-        scores = [score(predict, *pair) for pair in progress]
+    progress = track(range(len(source)), "evaluating", console=Console(stderr=True))
+    if classes is None:
+        scores = [score(predict, source, index) for index in progress]
         report = summarize(scores)
         draw = functools.partial(write_pictures, scores=scores)
     else:
-        classes = _classes(options, predictor)
-        scores = [score_labels(predict, *pair, classes) for pair in progress]
+        scores = [score_labels(predict, source, index, classes) for index in progress]
         report = summarize_labels(scores, classes)
         draw = functools.partial(write_label_pictures, scores=scores, classes=classes)
     origin = {
         "model": options.model,
-        "data": str(options.data),
+        "data": options.data,
         "lists": list(options.lists),
         "prediction": {**way, "crf": dataclasses.asdict(crf) if crf else None},
     }
     write_json(options.report, {**origin, **report})
     if options.pictures:
-        draw(options.pictures, predict, pairs)
+        draw(options.pictures, predict, source)
 
     console = Console()
     console.print(f"{options.model} on {', '.join(options.lists) or options.data}", soft_wrap=True)
@@ -137,26 +142,28 @@ def find_stems(data: Path, lists: Sequence[str]) -> list[str]:
     return stems
 
 
-def _kind(options: Options, classes: int) -> str:
-    """By which folder the network is measured."""
-    there = {name for name in ("masks", "labels") if (options.data / name).is_dir()}
-    wanted = "masks" if classes == 1 else "labels"
-    if classes > 1 and there == {"masks"}:
+def _open(
+    options: Options, predictor: ReleasedPredictor | OnnxPredictor
+) -> tuple[NamedSource, Classes | None]:
+    """The pictures that count, and what their labels mean if they have labels."""
+    known, number = predictor.info, predictor.classes
+    ignore = known.get("ignore", ()) if options.ignore is None else options.ignore
+    if options.data.startswith(PREFIX):
+        data = find_data(options.data, classes=number, ignore=ignore, names=options.names)
+        return data.open(options.lists), data.classes
+    root = Path(options.data)
+    stems = find_stems(root, options.lists)
+    there = {name for name in ("masks", "labels") if (root / name).is_dir()}
+    if number > 1 and there == {"masks"}:
         raise SegjaxError(
-            f"{options.model} tells {classes} classes apart, and {options.data} has no labels/; "
+            f"{options.model} tells {number} classes apart, and {root} has no labels/; "
             "masks/ measures a network of one class; give another --model or --data"
         )
-    return "labels" if there == {"labels"} else wanted
-
-
-def _classes(options: Options, predictor: ReleasedPredictor | OnnxPredictor) -> Classes:
-    known = predictor.info
-    return read_classes(
-        options.data,
-        max(2, predictor.classes),
-        ignore=known.get("ignore", ()) if options.ignore is None else options.ignore,
-        names=options.names or known.get("classes", ()),
-    )
+    if number == 1 and there != {"labels"}:
+        return FileSource(find_pairs(root, stems)), None
+    names = options.names or known.get("classes", ())
+    classes = read_classes(root, max(2, number), ignore=ignore, names=names)
+    return FileSource(find_pairs(root, stems, "labels"), classes), classes
 
 
 def _tables(report: dict[str, Any]) -> Iterator[Table]:

@@ -17,13 +17,13 @@ from rich.progress import track
 import segjax
 from segjax.cli.evaluate import find_stems
 from segjax.cli.segment import load_clip
+from segjax.data.files import FileSource, read_pair
 from segjax.data.folders import find_pairs
 from segjax.errors import SegjaxError
 from segjax.evaluation import quality
 from segjax.evaluation.clips import (
     VIDEO,
     Clip,
-    Pictures,
     empty_clips,
     folder_clip,
     moving_clips,
@@ -32,7 +32,7 @@ from segjax.evaluation.metrics import iou, overlap
 from segjax.evaluation.pictures import case_row
 from segjax.evaluation.predictors import Predictor, is_onnx, load_predictor
 from segjax.evaluation.quality_page import draw_page
-from segjax.evaluation.report import Score, read_pair, score, summarize
+from segjax.evaluation.report import Score, score, summarize
 from segjax.evaluation.robustness import CHANGES
 from segjax.files import replacing_folder, write_json
 from segjax.live.recording import FORMATS
@@ -112,15 +112,15 @@ def main(options: Options) -> None:
     """
     extent = QUICK if options.quick else WHOLE
     lists = options.lists or ("val.txt",)
-    pairs = find_pairs(options.data, find_stems(options.data, lists))
+    pictures = find_pairs(options.data, find_stems(options.data, lists))
     clips = find_clips(options.clips, options.pattern, extent)
-    made = Pictures(pairs), extent.size
+    made = FileSource(pictures), extent.size
     clips += moving_clips(*made, SPEEDS, people=extent.people, frames=extent.frames or 40)
     clips += empty_clips(*made, rooms=extent.rooms)
-    shown = _some(pairs, extent.pictures)
-    figures, pictures = {}, {}
+    shown = _some(pictures, extent.pictures)
+    figures, worst = {}, {}
     for name, model in _named(options.models or ("portrait",)).items():
-        figures[name], pictures[name] = measure(model, name, shown, clips, extent)
+        figures[name], worst[name] = measure(model, name, shown, clips, extent)
     report = {
         "made": datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M"),
         "data": f"{options.data} ({', '.join(lists)})",
@@ -130,7 +130,7 @@ def main(options: Options) -> None:
         "models": figures,
     }
     with replacing_folder(options.out) as beside:
-        (beside / "report.html").write_text(draw_page(report, pictures), encoding="utf-8")
+        (beside / "report.html").write_text(draw_page(report, worst), encoding="utf-8")
         write_json(beside / "report.json", report)
     Console().print(f"written: {options.out / 'report.html'}", soft_wrap=True)
 
@@ -171,7 +171,9 @@ def measure(
     console = Console(stderr=True)
     in_turn = load_clip(model)
     alone = load_predictor(model)
-    scores = [score(alone, *pair) for pair in track(pairs, f"{name}: pictures", console=console)]
+    source = FileSource(pairs)
+    order = track(range(len(pairs)), f"{name}: pictures", console=console)
+    scores = [score(alone, source, index) for index in order]
     worst = sorted(zip(scores, pairs, strict=True), key=lambda scored: scored[0].iou)
     changed = _some(pairs, extent.changed)
     robustness = {

@@ -16,9 +16,9 @@ import numpy as np
 
 from segjax.data import Item, Source
 from segjax.data.cutouts import cut_out, shrunk, stands_free
+from segjax.data.files import read_pair
 from segjax.data.rooms import find_room
 from segjax.errors import SegjaxError
-from segjax.evaluation.report import read_pair
 from segjax.images import find_images
 from segjax.scenery import SCENES
 from segjax.scenery import draw as draw_scene
@@ -72,20 +72,6 @@ def folder_clip(folder: Path, limit: int | None = None) -> Clip:
     return Clip(
         folder.name, folder.name, lambda: (read_pair(path, masks[path.stem]) for path in images)
     )
-
-
-class Pictures:
-    """Pictures and masks, read when they are asked for."""
-
-    def __init__(self, pairs: Sequence[tuple[Path, Path]]):
-        self._pairs = pairs
-
-    def __len__(self) -> int:
-        return len(self._pairs)
-
-    def __getitem__(self, index: int, /) -> Item:
-        pixels, mask = read_pair(*self._pairs[index])
-        return {"image": pixels, "mask": mask}
 
 
 def moving_clips(

@@ -7,37 +7,41 @@ from typing import Any
 import cv2
 import numpy as np
 
+from segjax.data import Source
 from segjax.data.classes import Classes
 from segjax.evaluation.predictors import Predictor
-from segjax.evaluation.report import LabelScore, Score, read_labelled, read_pair
+from segjax.evaluation.report import LabelScore, Score
 from segjax.images import write_image
 from segjax.labels import to_labels
 from segjax.sheets import CELL, captioned, contact_sheet, draw_confusion, fit, legend, paint
 
 _MISSED, _EXTRA = (255, 0, 0), (0, 96, 255)
 
-Pairs = Sequence[tuple[Path, Path]]
-
 
 def write_pictures(
-    folder: Path, predictor: Predictor, pairs: Pairs, scores: Sequence[Score], *, count: int = 16
+    folder: Path,
+    predictor: Predictor,
+    source: Source,
+    scores: Sequence[Score],
+    *,
+    count: int = 16,
 ) -> None:
     """Writes the contact sheets `worst.png` and `best.png` of up to `count` masks by IoU.
 
     Beside them `outlines.png` shows the best (above) and worst as `error_map`s without a single
     pixel of a photograph, for where those may not be published.
 
-    `scores` are in the order of `pairs`. The few pictures shown are predicted once more, so that
+    `scores` are in the order of `source`. The few pictures shown are predicted once more, so that
     no set has to fit into memory.
 
     Raises:
       SegjaxError: the folder cannot be written.
     """
-    order = sorted(range(len(pairs)), key=lambda i: scores[i].iou)
+    order = sorted(range(len(source)), key=lambda i: scores[i].iou)
 
     def row(i: int) -> np.ndarray:
-        pixels, true = read_pair(*pairs[i])
-        return contact_row(scores[i], pixels, true, predictor(pixels))
+        item = source[i]
+        return contact_row(scores[i], item["image"], item["mask"], predictor(item["image"]))
 
     for name, sheet in _extremes(order, count, row):
         write_image(folder / f"{name}.png", sheet)
@@ -46,8 +50,8 @@ def write_pictures(
     for chosen in (order[::-1][:half], order[:half]):
         cells = []
         for i in chosen:
-            pixels, true = read_pair(*pairs[i])
-            cell = fit(error_map(true, predictor(pixels)))
+            item = source[i]
+            cell = fit(error_map(item["mask"], predictor(item["image"])))
             cells.append(captioned(f"{scores[i].iou:.3f}", cell))
         lines.append(np.concatenate(cells, axis=1))
     write_image(folder / "outlines.png", np.concatenate(lines))
@@ -56,7 +60,7 @@ def write_pictures(
 def write_label_pictures(
     folder: Path,
     predictor: Predictor,
-    pairs: Pairs,
+    source: Source,
     scores: Sequence[LabelScore],
     classes: Classes,
     *,
@@ -74,8 +78,9 @@ def write_label_pictures(
     order = sorted(known, key=lambda i: mious[i] or 0.0)
 
     def row(i: int) -> np.ndarray:
-        pixels, true = read_labelled(*pairs[i], classes)
-        return label_row(scores[i], pixels, true, to_labels(predictor(pixels)), classes)
+        item = source[i]
+        found = to_labels(predictor(item["image"]))
+        return label_row(scores[i], item["image"], item["mask"], found, classes)
 
     for name, sheet in _extremes(order, count, row):
         meaning = legend(classes.names, classes.colours, sheet.shape[1])

@@ -1,16 +1,15 @@
 """From predictions to figures, of masks and of labels; their pictures stand in `pictures`."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from segjax.data.classes import Classes, read_labels
+from segjax.data import NamedSource
+from segjax.data.classes import Classes
 from segjax.errors import SegjaxError
 from segjax.evaluation import metrics
 from segjax.evaluation.predictors import Predictor
-from segjax.images import read_image, read_mask
 from segjax.labels import to_labels
 
 
@@ -36,43 +35,17 @@ class LabelScore(NamedTuple):
     boundary_f: float | None
 
 
-def read_pair(image: Path, mask: Path) -> tuple[np.ndarray, np.ndarray]:
-    """The picture, uint8 [H, W, 3], and its true mask, uint8 [H, W].
+def score(predictor: Predictor, source: NamedSource, index: int) -> Score:
+    """Predicts a picture and measures the alpha against its true mask, at full size.
 
     Raises:
-      SegjaxError: a file cannot be read, the sizes differ, or the mask holds 0 and 1.
+      SegjaxError: the picture cannot be read.
     """
-    pixels, true = read_image(image), read_mask(mask)
-    _check_sizes(mask, true, pixels)
-    if true.max() == 1:
-        raise SegjaxError(
-            f"{mask} holds only 0 and 1; the person is 255 in a mask; multiply it by 255"
-        )
-    return pixels, true
-
-
-def read_labelled(image: Path, labels: Path, classes: Classes) -> tuple[np.ndarray, np.ndarray]:
-    """The picture, uint8 [H, W, 3], and its true labels, uint8 [H, W], by `read_labels`.
-
-    Raises:
-      SegjaxError: a file cannot be read, the sizes differ, or a label is no class.
-    """
-    pixels, true = read_image(image), read_labels(labels, classes)
-    _check_sizes(labels, true, pixels)
-    return pixels, true
-
-
-def score(predictor: Predictor, image: Path, mask: Path) -> Score:
-    """Predicts one picture and measures the alpha against its true mask, at full size.
-
-    Raises:
-      SegjaxError: as `read_pair`.
-    """
-    pixels, true = read_pair(image, mask)
-    alpha = predictor(pixels)
+    item = source[index]
+    true, alpha = item["mask"], predictor(item["image"])
     intersection, union = metrics.overlap(alpha, true)
     return Score(
-        stem=image.stem,
+        stem=source.stems[index],
         iou=metrics.iou(intersection, union),
         boundary_f=metrics.boundary_f(alpha, true),
         mad=metrics.mad(alpha, true),
@@ -82,18 +55,20 @@ def score(predictor: Predictor, image: Path, mask: Path) -> Score:
     )
 
 
-def score_labels(predictor: Predictor, image: Path, labels: Path, classes: Classes) -> LabelScore:
-    """Predicts one picture and measures the likeliest classes against its labels, at full size.
+def score_labels(
+    predictor: Predictor, source: NamedSource, index: int, classes: Classes
+) -> LabelScore:
+    """Predicts a picture and measures the likeliest classes against its labels, at full size.
 
     Raises:
-      SegjaxError: as `read_labelled`.
+      SegjaxError: the picture cannot be read.
     """
-    pixels, true = read_labelled(image, labels, classes)
-    found = to_labels(predictor(pixels))
+    item = source[index]
+    true, found = item["mask"], to_labels(predictor(item["image"]))
     confusion = metrics.confusion_matrix(found, true, len(classes))
     figures = metrics.label_figures(confusion, ignore=classes.ignore) if confusion.any() else {}
     return LabelScore(
-        image.stem,
+        source.stems[index],
         confusion,
         figures.get("miou"),
         figures.get("pixel_accuracy"),
@@ -158,11 +133,3 @@ def summarize_labels(scores: Sequence[LabelScore], classes: Classes) -> dict[str
         "confusion": confusion.tolist(),
         "per_image": rows,
     }
-
-
-def _check_sizes(path: Path, true: np.ndarray, pixels: np.ndarray) -> None:
-    if true.shape != pixels.shape[:2]:
-        sizes = [f"{a.shape[1]}x{a.shape[0]}" for a in (true, pixels)]
-        raise SegjaxError(
-            f"{path} is {sizes[0]}, its picture {sizes[1]}; both need one size; make it anew"
-        )

@@ -1,5 +1,7 @@
 """Data sets of TFDS, with the features of the real ones, become items without TensorFlow."""
 
+import functools
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
+from segjax.cli import main
 from segjax.data import IGNORE
 from segjax.data.catalog import CITYSCAPES, RECIPES
 from segjax.data.opening import find_data
@@ -157,6 +160,46 @@ def test_records_become_labels_or_the_mask_of_one_class(name: str, prepared: Pat
         assert item["mask"].dtype == np.uint8
         assert (data.classes is None) == (classes == 1)
     assert "tensorflow" not in sys.modules
+
+
+@pytest.mark.parametrize(("classes", "figures"), [(1, "mean_iou"), (2, "per_class_iou")])
+def test_a_split_is_evaluated(classes, figures, prepared: Path, tmp_path: Path, monkeypatch):
+    """By a model that takes the left half for the pet."""
+
+    class Left:
+        name, info, multiple = "left", dict[str, Any](), 8
+
+        def __init__(self, classes: int):
+            self.classes = classes
+
+        def of_tiles(self) -> "Left":
+            return self
+
+        def __call__(self, pixels: np.ndarray, scale: float = 1.0) -> np.ndarray:
+            found = np.zeros(pixels.shape[:2], np.float32)
+            found[:, :12] = 1
+            return found if classes == 1 else np.dstack([1 - found, found])
+
+    monkeypatch.setattr("segjax.cli.evaluate.load_predictor", lambda _: Left(classes))
+    monkeypatch.setattr(
+        "segjax.cli.evaluate.find_data", functools.partial(find_data, cache=prepared)
+    )
+    report = tmp_path / "r.json"
+    arguments = ["evaluate", "--data", "tfds:oxford_iiit_pet", "--report", str(report)]
+    with pytest.raises(SystemExit) as done:
+        main([*arguments, "--list", "train[:40%]", "--pictures", str(tmp_path / "sheets")])
+    assert done.value.code == 0
+    got = json.loads(report.read_text())
+    assert (got["images"], got["per_image"][3]["stem"]) == (4, "train[:40%]:3")
+    # Of 24 columns 8 are pet, 8 background, 8 unsure: pet too in a mask, ignored in labels.
+    if classes == 1:
+        assert got[figures] == pytest.approx(8 / 20)
+    else:
+        assert got[figures] == {"background": 0.5, "pet": pytest.approx(8 / 12)}
+    assert (tmp_path / "sheets" / "worst.png").is_file()
+    with pytest.raises(SystemExit) as done:
+        main(arguments)
+    assert done.value.code == 2
 
 
 def test_ids_can_be_ignored(prepared: Path):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from segjax.data.classes import Classes
+from segjax.data.files import FileSource
 from segjax.errors import SegjaxError
 from segjax.evaluation.pictures import (
     contact_row,
@@ -91,7 +92,7 @@ def test_a_picture_is_scored_at_its_full_size(tmp_path: Path):
     pixels[:, 11:, 0] = 255
     mask = np.zeros((21, 33), np.uint8)
     mask[:, 22:] = 255
-    got = score(red_channel, *write_pair(tmp_path, "half", pixels, mask))
+    got = score(red_channel, FileSource([write_pair(tmp_path, "half", pixels, mask)]), 0)
     assert got[:2] == ("half", 0.5)
     assert (got.intersection, got.union) == (21 * 11, 21 * 22)
     assert got.boundary_f == 0  # 11 pixels apart
@@ -104,14 +105,14 @@ def test_a_mask_of_another_size_is_named(tmp_path: Path):
         tmp_path, "odd", np.zeros((20, 30, 3), np.uint8), np.zeros((30, 20), np.uint8)
     )
     with pytest.raises(SegjaxError, match=r"masks/odd\.png is 20x30, its picture 30x20"):
-        score(red_channel, *pair)
+        score(red_channel, FileSource([pair]), 0)
 
 
 def test_a_mask_of_zeros_and_ones_is_named(tmp_path: Path):
     mask = np.eye(20, dtype=np.uint8)
     pair = write_pair(tmp_path, "ones", np.zeros((20, 20, 3), np.uint8), mask)
     with pytest.raises(SegjaxError, match="only 0 and 1"):
-        score(red_channel, *pair)
+        score(red_channel, FileSource([pair]), 0)
 
 
 @pytest.mark.parametrize(("height", "width"), [(16, 400), (401, 17), (1, 1)])
@@ -142,7 +143,7 @@ def test_the_worst_come_first_on_one_sheet_and_the_best_on_the_other(tmp_path: P
         pixels = cv2.cvtColor(np.full((30, 30), level, np.uint8), cv2.COLOR_GRAY2RGB)
         pairs.append(write_pair(tmp_path, f"p{level}", pixels, mask))
         scores.append(scored(f"p{level}", level, 255, 0, 0))
-    write_pictures(tmp_path / "out", red_channel, pairs, scores, count=2)
+    write_pictures(tmp_path / "out", red_channel, FileSource(pairs), scores, count=2)
     for name, levels in (("worst", [10, 130]), ("best", [250, 130])):
         sheet = read_image(tmp_path / "out" / f"{name}.png")
         assert sheet[-CELL // 2, CELL // 2 :: 4 * CELL, 0].tolist() == levels
@@ -165,8 +166,9 @@ def test_the_sheet_of_outlines_holds_no_pixel_of_a_photograph(tmp_path: Path):
         mask = np.zeros((30, 40), np.uint8)
         mask[10:, 10:30] = 255
         pixels = np.dstack([mask, np.full_like(mask, green), np.full_like(mask, green)])
-        pair = write_pair(folder, "one", pixels, mask)
-        write_pictures(folder / "out", red_channel, [pair], [score(red_channel, *pair)], count=1)
+        source = FileSource([write_pair(folder, "one", pixels, mask)])
+        scores = [score(red_channel, source, 0)]
+        write_pictures(folder / "out", red_channel, source, scores, count=1)
         sheets.append(read_image(folder / "out" / "outlines.png"))
     assert (sheets[0] == sheets[1]).all()
     assert (sheets[0] == 255).any()
@@ -195,14 +197,15 @@ def bands(*labels: int) -> np.ndarray:
 
 def test_labels_are_scored_at_full_size_without_what_is_ignored(tmp_path: Path):
     pair = label_pair(tmp_path, "three", bands(0, 1, 11), bands(0, 0, 2))
-    got = score_labels(by_channel, *pair, CLASSES)
+    got = score_labels(by_channel, FileSource([pair], CLASSES), 0, CLASSES)
     assert got.confusion.tolist() == [[180, 0, 0], [180, 0, 0], [0, 0, 0]]
     assert (got.stem, got.miou, got.pixel_accuracy) == ("three", 0.25, 0.5)
     assert got.boundary_f == 0
 
 
 def test_labels_that_are_all_ignored_have_no_figures(tmp_path: Path):
-    got = score_labels(by_channel, *label_pair(tmp_path, "x", bands(11), bands(0)), CLASSES)
+    source = FileSource([label_pair(tmp_path, "x", bands(11), bands(0))], CLASSES)
+    got = score_labels(by_channel, source, 0, CLASSES)
     assert (got.miou, got.pixel_accuracy, got.boundary_f) == (None, None, None)
     with pytest.raises(SegjaxError, match="all pixels of 1 pictures are ignored"):
         summarize_labels([got], CLASSES)
@@ -212,7 +215,8 @@ def test_the_summary_of_labels_sums_pixels_first(tmp_path: Path):
     perfect = label_pair(tmp_path, "a", bands(0, 1, 1), bands(0, 1, 1))
     half = label_pair(tmp_path, "b", bands(0, 0, 11), bands(0, 1, 1))
     nothing = label_pair(tmp_path, "c", bands(11), bands(0))
-    scores = [score_labels(by_channel, *pair, CLASSES) for pair in (perfect, half, nothing)]
+    source = FileSource([perfect, half, nothing], CLASSES)
+    scores = [score_labels(by_channel, source, index, CLASSES) for index in range(3)]
     report = summarize_labels(scores, CLASSES)
     assert report["images"] == 3
     assert report["confusion"] == [[360, 180, 0], [0, 360, 0], [0, 0, 0]]
@@ -232,7 +236,7 @@ def test_the_summary_of_labels_sums_pixels_first(tmp_path: Path):
 def test_labels_of_another_size_are_named(tmp_path: Path):
     pair = label_pair(tmp_path, "odd", np.zeros((30, 18), np.uint8), bands(0))
     with pytest.raises(SegjaxError, match=r"labels/odd\.png is 18x30, its picture 30x18"):
-        score_labels(by_channel, *pair, CLASSES)
+        score_labels(by_channel, FileSource([pair], CLASSES), 0, CLASSES)
 
 
 def test_a_row_of_labels_shows_truth_prediction_and_mistakes():
@@ -258,8 +262,9 @@ def test_pictures_of_labels_are_in_the_order_of_their_miou(tmp_path: Path):
         label_pair(tmp_path, "none", bands(11), bands(2)),
         label_pair(tmp_path, "bad", bands(0, 1), bands(2, 2)),
     ]
-    scores = [score_labels(by_channel, *pair, CLASSES) for pair in pairs]
-    write_label_pictures(tmp_path / "out", by_channel, pairs, scores, CLASSES, count=1)
+    source = FileSource(pairs, CLASSES)
+    scores = [score_labels(by_channel, source, index, CLASSES) for index in range(3)]
+    write_label_pictures(tmp_path / "out", by_channel, source, scores, CLASSES, count=1)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "best.png",
         "confusion.png",

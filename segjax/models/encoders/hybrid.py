@@ -58,9 +58,7 @@ class Hybrid(nnx.Module):
         )
         # Three times the width of the map, unless told: here capacity is cheap.
         self.context = nnx.data(
-            Context(coarse, context_expanded or 3 * coarse, context, rngs=rngs)
-            if context
-            else None
+            Context(coarse, context_expanded or 3 * coarse, context, rngs=rngs) if context else None
         )
 
     def __call__(self, x: jax.Array) -> list[jax.Array]:
