@@ -58,7 +58,7 @@ def serve_page(options: Options) -> None:
     from segjax import weights
 
     mattings = Mattings(smoothing=options.smoothing)
-    mattings(options.model, "blur")
+    mattings(studio.Step(options.model))
     models = dict.fromkeys([options.model, *weights.names()])
     shared = studio.Studio(
         mattings,
@@ -66,7 +66,7 @@ def serve_page(options: Options) -> None:
         own | scenes(),
         device=device_name(),
         place=platform.node(),
-        settings=Settings(softness=options.edge_softness),
+        settings=Settings(softness=options.edge_softness, person=options.person),
         say=say,
     )
     webrtc_s = peer.TRY_S if peer.available() and not place.address.loopback else 0.0
@@ -190,7 +190,7 @@ def _pair(options: Options) -> tuple[Path, Path] | None:
 
 
 class Mattings:
-    """The step by model and effect: loaded when first asked for, then shared by all streams."""
+    """The steps: weights are loaded when first asked for, what is compiled is shared by streams."""
 
     def __init__(self, *, smoothing: bool = True) -> None:
         # A live page has no need of three quarters of a GPU's memory, which JAX takes otherwise.
@@ -200,10 +200,10 @@ class Mattings:
         use_cache()
         self._smoothing = smoothing
         self._weights: dict[str, Released] = {}
-        self._made: dict[tuple[str, str], Matting] = {}
+        self._made: dict[studio.Step, Matting] = {}
         self._lock = threading.Lock()
 
-    def __call__(self, model: str, effect: studio.Effect) -> "Matting":
+    def __call__(self, step: studio.Step) -> "Matting":
         """One for a new stream.
 
         Raises:
@@ -213,9 +213,13 @@ class Mattings:
         from segjax.matting import Effect, Matting
 
         with self._lock:
-            if model not in self._weights:
-                self._weights[model] = weights.load(model)
-            if (model, effect) not in self._made:
-                made = Matting(self._weights[model], Effect(effect), smoothing=self._smoothing)
-                self._made[model, effect] = made
-            return self._made[model, effect].another()
+            if step.model not in self._weights:
+                self._weights[step.model] = weights.load(step.model)
+            if step not in self._made:
+                self._made[step] = Matting(
+                    self._weights[step.model],
+                    Effect(step.effect),
+                    smoothing=self._smoothing,
+                    person=step.person,
+                )
+            return self._made[step].another()

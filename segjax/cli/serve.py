@@ -6,7 +6,7 @@ import re
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 from rich.console import Console
@@ -24,6 +24,7 @@ from segjax.live.overlays import Overlay, overlaid
 from segjax.live.sinks import open_sink
 from segjax.live.sources import open_source
 from segjax.live.window import Window
+from segjax.web.settings import PERSONS, Person
 
 if TYPE_CHECKING:
     from segjax.live.guard import Matting
@@ -83,7 +84,7 @@ class Options:
     overlay: Path | None = None
     """PNG with transparency, such as a logo or a frame, between the room and the person; scaled to
     cover the picture."""
-    person: Literal["all", "largest", "central"] = "all"
+    person: Person = "all"
     """Who is shown of several: the largest, or the one most in the middle, and then that one for as
     long as they are there. Two who touch are one."""
     plate: Path | None = None
@@ -110,8 +111,6 @@ class Options:
     save: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Keep these options for the next time. Flags then override what was kept."""
 
-
-PERSONS = ("all", "largest", "central")
 
 NEVER_KEPT = ("save", "max_frames", "report")
 """Options of one run alone."""
@@ -154,6 +153,10 @@ def main(options: Options) -> None:
         print("\n".join(lines) or "no camera found")
         return
     check_softness(options.edge_softness)
+    if options.person not in PERSONS:  # settings may hold any text
+        raise SegjaxError(
+            f"got --person {options.person}; known are {', '.join(PERSONS)}; give one of these"
+        )
     if not 0 <= options.port <= 65535:
         raise SegjaxError(
             f"got --port {options.port}; ports go from 0, which takes any that is free, to 65535; "
@@ -162,8 +165,8 @@ def main(options: Options) -> None:
     if options.source == "browser":
         from segjax.cli.page import serve_page
 
-        if options.overlay or options.plate or options.person != "all":
-            say("--overlay, --plate and --person are not used: the page has none of them yet")
+        if options.overlay or options.plate:
+            say("--overlay and --plate are not used: the page has none of them yet")
         if options.save:
             _keep(options)
         serve_page(options)
@@ -182,10 +185,6 @@ def main(options: Options) -> None:
         raise SegjaxError(
             f"got --cpu-share {options.cpu_share:g}; it is a share of all processors, above 0 and "
             "up to 1; give 0.5 for one half"
-        )
-    if options.person not in PERSONS:  # settings may hold any text
-        raise SegjaxError(
-            f"got --person {options.person}; known are {', '.join(PERSONS)}; give one of these"
         )
     # Everything that the user may have got wrong comes before the seconds that JAX takes to start.
     overlay = Overlay(options.overlay) if options.overlay else None

@@ -3,7 +3,7 @@
 import dataclasses
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -12,6 +12,11 @@ from segjax.live.backgrounds import BLURS, Background, Picture
 from segjax.web.pictures import Pictures, chequerboard
 
 EFFECTS = (*BLURS, "picture", "color", "transparent")
+
+Person = Literal["all", "largest", "central"]
+"""Who is shown of several, as `segjax.matting` has it."""
+
+PERSONS = get_args(Person)
 
 
 @dataclass(frozen=True)
@@ -22,6 +27,7 @@ class Settings:
       #rrggbb, or transparent, which is shown as a chequerboard.
     softness: of the person's edges, in [0, 1], with every effect.
     model: a name, or "" for the usual one.
+    person: who of several is shown.
     """
 
     effect: str = "blur"
@@ -30,6 +36,7 @@ class Settings:
     picture: str = ""
     color: str = "#00b140"
     model: str = ""
+    person: Person = "all"
     paused: bool = False
 
     @property
@@ -56,6 +63,8 @@ class Settings:
             raise SegjaxError(f"got strength {new.strength}; it is above 0 and at most 1")
         if not 0 <= new.softness <= 1:
             raise SegjaxError(f"got softness {new.softness}; it is at least 0 and at most 1")
+        if new.person not in PERSONS:
+            raise SegjaxError(f"got person {_short(new.person)}; known are {', '.join(PERSONS)}")
         if not re.fullmatch("#[0-9a-fA-F]{6}", new.color):
             raise SegjaxError(f"got color {_short(new.color)}; it is # and six hexadecimal digits")
         return new

@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from typing import Literal, Protocol, cast
+from typing import Literal, NamedTuple, Protocol, cast
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from segjax.errors import SegjaxError
 from segjax.live import guard
 from segjax.live.backgrounds import BLURS
 from segjax.web.pictures import Make, Pictures
-from segjax.web.settings import Settings
+from segjax.web.settings import Person, Settings
 from segjax.web.sizes import SIDES
 from segjax.web.worker import Worker
 
@@ -39,8 +39,22 @@ class Matting(guard.Matting, Protocol):
     softness: float
 
 
-MakeMatting = Callable[[str, Effect], Matting]
-"""(model, effect) → one for a new stream; streams share what was compiled."""
+class Step(NamedTuple):
+    """Which step: each is compiled by itself, for each size of frame.
+
+    Attributes:
+      model: a name.
+      effect: see `step_for`.
+      person: who of several is shown.
+    """
+
+    model: str
+    effect: Effect = "blur"
+    person: Person = "all"
+
+
+MakeMatting = Callable[[Step], Matting]
+"""One for a new stream; streams share what was compiled."""
 
 
 class Studio:
@@ -75,11 +89,17 @@ class Studio:
         self.capacity = 1
         """Viewers at once; measured when the step is ready."""
         self._make_matting = make_matting
-        self._ready: set[tuple[str, str, int, int]] = set()
-        self._asked: set[tuple[str, str, int, int]] = set()
+        self._ready: set[tuple[Step, int, int]] = set()
+        self._asked: set[tuple[Step, int, int]] = set()
         self._lock = threading.Lock()
         self._worker = Worker("prepare")
         """Compiles, one after another, while frames go on."""
+
+    @property
+    def usual(self) -> Step:
+        """What viewers begin with."""
+        settings = self.settings
+        return Step(settings.model or self.models[0], step_for(settings.effect), settings.person)
 
     def in_turn(
         self, work: Callable[..., object], *arguments: object, urgent: bool = True
@@ -94,70 +114,70 @@ class Studio:
         """Whether nothing is compiled any more in that time, after `close`."""
         return self._worker.ended(within_s)
 
-    def matting(self, model: str, effect: Effect) -> Matting:
+    def matting(self, step: Step) -> Matting:
         """One for a new stream.
 
         Raises:
           SegjaxError: there is no such model.
         """
-        if model not in self.models:
-            raise SegjaxError(f"there is no model {model!r} here; choose {self.models[0]!r}")
-        return self._make_matting(model, effect)
+        if step.model not in self.models:
+            raise SegjaxError(f"there is no model {step.model!r} here; choose {self.models[0]!r}")
+        return self._make_matting(step)
 
-    def is_ready(self, model: str, effect: Effect, height: int, width: int) -> bool:
+    def is_ready(self, step: Step, height: int, width: int) -> bool:
         """Whether frames of this size need no compilation."""
-        return (model, effect, height, width) in self._ready
+        return (step, height, width) in self._ready
 
-    def prepare(self, model: str, effect: Effect, height: int, width: int) -> None:
+    def prepare(self, step: Step, height: int, width: int) -> None:
         """Compiles for a size, unless that was done.
 
         Raises:
           SegjaxError: the step was compiled for as many sizes as it may be.
         """
-        if self.is_ready(model, effect, height, width):
+        if self.is_ready(step, height, width):
             return
         with self._lock:
-            sizes = {(rows, columns) for _, _, rows, columns in self._ready}
+            sizes = {(rows, columns) for _, rows, columns in self._ready}
             if len(sizes | {(height, width)}) > MOST_SIZES:
                 raise SegjaxError(
                     f"the step was prepared for {MOST_SIZES} sizes of picture, the most it may "
                     "be; start the server again for another camera"
                 )
-        self.matting(model, effect).prepare(height, width)
-        self._ready.add((model, effect, height, width))
+        self.matting(step).prepare(height, width)
+        self._ready.add((step, height, width))
 
-    def warm(self, model: str, effect: Effect, height: int, width: int) -> None:
+    def warm(self, step: Step, height: int, width: int) -> None:
         """Has the step compiled for a shape of picture, small sizes first, one after another: for
-        the effect and the usual ones."""
-        for rows, columns in sizes_like(height, width):
-            for one in (*USUAL, effect):
+        its effect and the usual ones."""
+        for size in sizes_like(height, width):
+            for one in _with_usual(step):
                 with self._lock:
-                    if (model, one, rows, columns) in self._asked:
+                    if (one, *size) in self._asked:
                         continue
-                    self._asked.add((model, one, rows, columns))
-                self.in_turn(self._try_to_prepare, model, one, rows, columns, urgent=False)
+                    self._asked.add((one, *size))
+                self.in_turn(self._try_to_prepare, one, *size, urgent=False)
 
-    def largest(self, model: str, effect: Effect, height: int, width: int) -> int:
+    def largest(self, step: Step, height: int, width: int) -> int:
         """How many of the sizes of this shape, from the smallest on, need no compilation for the
-        effect and the usual ones."""
+        step's effect and the usual ones."""
         count = 0
-        for rows, columns in sizes_like(height, width):
-            if not all(self.is_ready(model, one, rows, columns) for one in (*USUAL, effect)):
+        for size in sizes_like(height, width):
+            if not all(self.is_ready(one, *size) for one in _with_usual(step)):
                 break
             count += 1
         return count
 
     def get_ready(self, height: int, width: int) -> None:
         """Has the usual model made ready for a shape of picture, before a viewer comes."""
-        model, smallest = self.models[0], sizes_like(height, width)[0]
-        for effect in USUAL:
-            self.in_turn(self._try_to_prepare, model, effect, *smallest)
+        step, smallest = self.usual, sizes_like(height, width)[0]
+        for one in _with_usual(step):
+            self.in_turn(self._try_to_prepare, one, *smallest)
         self.in_turn(self._measure, *smallest)
-        self.warm(model, "blur", height, width)
+        self.warm(step, height, width)
 
     def _measure(self, height: int, width: int) -> None:
         """Learns how many viewers the machine carries: those that the step leaves time for."""
-        matting = self.matting(self.models[0], "blur")
+        matting = self.matting(self.usual)
         blank = np.zeros((height, width, 3), np.uint8)
         took_s = []
         for index in range(8):
@@ -170,16 +190,22 @@ class Studio:
             f"{self.capacity} can use the page at once"
         )
 
-    def _try_to_prepare(self, model: str, effect: Effect, height: int, width: int) -> None:
+    def _try_to_prepare(self, step: Step, height: int, width: int) -> None:
         try:
-            self.prepare(model, effect, height, width)
+            self.prepare(step, height, width)
         except Exception as error:  # covered, with this very reason, when a frame of it comes
-            self.say(f"{model} is not ready for {width}x{height}: {error}")
+            self.say(f"{step.model} is not ready for {width}x{height}: {error}")
 
 
 def step_for(effect: str) -> Effect:
     """What a chosen effect is to the step."""
     return cast(Effect, effect) if effect in BLURS else "picture"
+
+
+def _with_usual(step: Step) -> list[Step]:
+    """The step and those of the usual effects, these first."""
+    effects = dict.fromkeys((*USUAL, step.effect))
+    return [step._replace(effect=effect) for effect in effects]
 
 
 def carried(step_s: float) -> int:

@@ -19,7 +19,7 @@ from segjax.live.states import State
 from segjax.live.watch import Watch
 from segjax.web.settings import Settings, make_background
 from segjax.web.sizes import SIDES
-from segjax.web.studio import RATE, Effect, Matting, Studio, step_for
+from segjax.web.studio import RATE, Matting, Step, Studio, step_for
 
 REMEDY = "close other programs"
 """A page has no option for the camera's size."""
@@ -54,8 +54,7 @@ class Wish:
     """What frames should be composed with. `behind` is the chosen effect with its picture's id or
     its colour; `size` is (height, width)."""
 
-    model: str
-    effect: Effect
+    step: Step
     behind: tuple[str, str]
     size: tuple[int, int]
 
@@ -72,8 +71,8 @@ class Viewer:
     def __init__(self, studio: Studio) -> None:
         self.settings = studio.settings
         self._studio = studio
-        self._mattings: dict[tuple[str, Effect], Matting] = {}
-        look = Look(Blur(), self._matting(studio.models[0], "blur"))
+        self._mattings: dict[Step, Matting] = {}
+        look = Look(Blur(), self._matting(Step(studio.models[0])))
         self._look = self._plain = look
         self._has: Wish | None = None
         self._coming: tuple[Wish, Future[Background]] | None = None
@@ -127,7 +126,7 @@ class Viewer:
                 raise useless
             if not (ready and self._has):
                 raise Fault("choice" if self._why_not else "preparing", self._why_not)
-            matting = self._matting(self._has.model, self._has.effect)
+            matting = self._matting(self._has.step)
             matting.strength, matting.softness = settings.strength, settings.softness
             composite = self._guard(frame, scene.picture, look)
             output = self._gate.composed(taken, composite)
@@ -167,14 +166,15 @@ class Viewer:
     def ready_sizes(self) -> int:
         """How many of the sizes that a page may send, small to large, need no compilation."""
         has = self._has
-        return self._studio.largest(has.model, has.effect, *has.size) if has else 1
+        return self._studio.largest(has.step, *has.size) if has else 1
 
     def _time_s(self) -> float:
         return time.perf_counter() - self._began_s
 
     def _wish(self, settings: Settings, size: tuple[int, int]) -> Wish:
         model = settings.model or self._studio.models[0]
-        return Wish(model, step_for(settings.effect), settings.behind, size)
+        step = Step(model, step_for(settings.effect), settings.person)
+        return Wish(step, settings.behind, size)
 
     def _keep_up(self, wish: Wish) -> None:
         """Sees to it that frames get the look that is wished for."""
@@ -201,15 +201,15 @@ class Viewer:
             return
         self._coming = wish, self._studio.in_turn(self._make_ready, wish)
         if max(wish.size) in SIDES:
-            self._studio.warm(wish.model, wish.effect, *wish.size)
+            self._studio.warm(wish.step, *wish.size)
 
     def _at_hand(self, wish: Wish) -> Background | None:
         """What is wished for, if nothing of it takes long."""
-        if not self._studio.is_ready(wish.model, wish.effect, *wish.size):
+        if not self._studio.is_ready(wish.step, *wish.size):
             return None
         if self._has and dataclasses.replace(self._has, size=wish.size) == wish:
             return self._look.background
-        if wish.effect == "picture":  # which may be to be drawn or decoded
+        if wish.step.effect == "picture":  # which may be to be drawn or decoded
             return None
         return make_background(*wish.behind, self._studio.pictures)
 
@@ -217,19 +217,19 @@ class Viewer:
         """Does what takes long, in a thread that frames do not wait for."""
         background = make_background(*wish.behind, self._studio.pictures)
         background.picture(0.0, *wish.size)  # drawn or decoded here
-        self._studio.prepare(wish.model, wish.effect, *wish.size)
+        self._studio.prepare(wish.step, *wish.size)
         return background
 
     def _set(self, wish: Wish, background: Background) -> None:
-        matting = self._matting(wish.model, wish.effect)
+        matting = self._matting(wish.step)
         self._guard.prepare(matting, *wish.size)  # compiled already
         self._look = Look(background, matting)
         self._has, self._failed, self._why_not = wish, None, ""
 
-    def _matting(self, model: str, effect: Effect) -> Matting:
-        if (model, effect) not in self._mattings:
-            self._mattings[model, effect] = self._studio.matting(model, effect)
-        return self._mattings[model, effect]
+    def _matting(self, step: Step) -> Matting:
+        if step not in self._mattings:
+            self._mattings[step] = self._studio.matting(step)
+        return self._mattings[step]
 
     def _scene(self, look: Look, time_s: float, size: tuple[int, int]) -> Scene:
         picture = look.background.picture(time_s, *size)

@@ -23,6 +23,7 @@ from web_fakes import (
     remote_run,
     scene,
     studio,
+    wait_until,
     write_y4m,
 )  # fmt: skip
 
@@ -224,6 +225,8 @@ def test_the_room_goes_out_and_does_not_come_back(open_page: Callable, site: Sit
         assert within(shown, PERSON) > 0.15, what
     assert page.input_value("#softness") == "0.9"  # kept by every effect
     assert page.locator("#gallery label").all_inner_texts() == ["brick", "beach house"]
+    page.select_option("#person", "central")  # of whom a part is out of the middle
+    wait_until(lambda: 0.05 < within(pixels(page), PERSON) < 0.8 * within(shown, PERSON))
     page.click("#pause")
     wait_for_state(page, "paused")
     page.wait_for_selector("#fps:text-is('0')")

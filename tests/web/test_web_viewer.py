@@ -11,6 +11,7 @@ from segjax.errors import SegjaxError
 from segjax.web import viewer as module
 from segjax.web.settings import Settings
 from segjax.web.sizes import SIDES
+from segjax.web.studio import Step
 from segjax.web.viewer import Answer, Viewer
 
 SIZE = (90, 160)
@@ -134,15 +135,40 @@ def test_what_is_chosen_reaches_the_step_of_every_effect() -> None:
         wait_until(arrived)
 
 
+def test_one_of_several_people_is_shown_when_that_is_ready() -> None:
+    shared, compiled = studio(), threading.Event()
+    viewer = Viewer(shared)
+    beside = scene(*SIZE, x=0.1)
+    live(viewer)
+    assert holds(viewer(beside, 1).output.pixels, PERSON)
+    shared.in_turn(compiled.wait, 10)
+    viewer.change({"person": "central"})
+    answer = viewer(beside, 2)
+    assert answer.waiting and holds(answer.output.pixels, PERSON)
+    compiled.set()
+    wait_until(lambda: not viewer(frame(3), 3).waiting)
+    assert holds(viewer(frame(4), 4).output.pixels, PERSON)
+    assert not holds(viewer(beside, 5).output.pixels, PERSON)
+    viewer.change({"person": "all"})
+    assert holds(viewer(beside, 6).output.pixels, PERSON)
+
+
+def test_the_run_may_begin_with_one_person() -> None:
+    shared = studio(settings=Settings(person="central"))
+    shared.get_ready(*SIZE)
+    wait_until(lambda: shared.largest(Step("red", "blur", "central"), *SIZE) == len(SIDES))
+    assert shared.largest(Step("red"), *SIZE) == 0
+
+
 def test_bokeh_is_made_ready_by_who_chooses_it() -> None:
     steps: list[RedIsPerson] = []
     shared = studio(steps=steps)
     shared.get_ready(*SIZE)
-    wait_until(lambda: shared.largest("red", "blur", *SIZE) == len(SIDES))
-    assert shared.largest("red", "bokeh", *SIZE) == 0
+    wait_until(lambda: shared.largest(Step("red"), *SIZE) == len(SIDES))
+    assert shared.largest(Step("red", "bokeh"), *SIZE) == 0
     assert {one.kind for one in steps} == {"blur", "picture"}
-    shared.warm("red", "bokeh", *SIZE)
-    wait_until(lambda: shared.largest("red", "bokeh", *SIZE) == len(SIDES))
+    shared.warm(Step("red", "bokeh"), *SIZE)
+    wait_until(lambda: shared.largest(Step("red", "bokeh"), *SIZE) == len(SIDES))
     assert sum(len(one.prepared) for one in steps) == 3 * len(SIDES)  # each of them once
 
 
@@ -150,7 +176,7 @@ def test_what_is_ready_waits_for_nothing_that_is_not() -> None:
     shared, compiled = studio(), threading.Event()
     viewer = Viewer(shared)
     live(viewer)
-    shared.prepare("red", "bokeh", *SIZE)
+    shared.prepare(Step("red", "bokeh"), *SIZE)
     shared.in_turn(compiled.wait, 10)
     viewer.change({"effect": "bokeh"})
     assert holds(viewer(frame(1), 1).output.pixels, (128, 128, 40))
@@ -193,6 +219,12 @@ def test_who_goes_back_from_a_picture_that_is_gone_hears_no_more_of_it() -> None
 def test_a_softness_that_is_none_is_refused(softness: object) -> None:
     with pytest.raises(SegjaxError, match="got softness"):
         Settings().changed({"softness": softness})
+
+
+@pytest.mark.parametrize("person", ["", "nobody", 1, None])
+def test_a_person_who_is_none_is_refused(person: object) -> None:
+    with pytest.raises(SegjaxError, match="got person"):
+        Settings().changed({"person": person})
 
 
 def test_who_uses_a_page_is_told_of_no_option() -> None:

@@ -22,7 +22,7 @@ from segjax.web.preview import PageSink, Remote
 from segjax.web.security import TOKEN_HEADER, Address
 from segjax.web.server import Server, listen
 from segjax.web.settings import Settings
-from segjax.web.studio import Effect, Studio
+from segjax.web.studio import Step, Studio
 
 PERSON, ROOM = (200, 60, 50), (20, 90, 170)
 ROOM_BLUE = {"blur": 128, "bokeh": 40}
@@ -40,13 +40,17 @@ class RedIsPerson:
     """Keeps what is redder than green, over the background or over a room of one colour: its red is
     the strength, its green the softness, and its blue tells "blur" from "bokeh".
 
-    `before` is called with each frame's index first: to stall, or to raise.
+    Only what is in the middle third is a "central" person. `before` is called with each frame's
+    index first: to stall, or to raise.
     """
 
     def __init__(
-        self, before: Callable[[int], None] = lambda index: None, kind: str = "blur"
+        self,
+        before: Callable[[int], None] = lambda index: None,
+        kind: str = "blur",
+        person: str = "all",
     ) -> None:
-        self.kind = kind
+        self.kind, self.person = kind, person
         self.strength = self.softness = 0.5
         self.prepared: list[tuple[int, int]] = []
         self._before = before
@@ -64,6 +68,8 @@ class RedIsPerson:
         self._before(index)
         height, width = pixels.shape[:2]
         person = (pixels[..., 0] > pixels[..., 1]).astype(np.float32)
+        if self.person == "central":
+            person[:, : width // 3] = person[:, -(width // 3) :] = 0
         alpha = cv2.resize(
             person, self.mask_size(height, width)[::-1], interpolation=cv2.INTER_AREA
         )
@@ -92,8 +98,8 @@ def studio(
     """One that carries two viewers; `steps` are those that it made."""
     steps = [] if steps is None else steps
 
-    def make(model: str, effect: Effect) -> RedIsPerson:
-        steps.append(RedIsPerson(before, effect))
+    def make(step: Step) -> RedIsPerson:
+        steps.append(RedIsPerson(before, step.effect, step.person))
         return steps[-1]
 
     made = Studio(

@@ -339,6 +339,7 @@ function adopt(chosen) {
   if (picture) picture.checked = true;
   $("strength").value = chosen.strength;
   $("softness").value = chosen.softness;
+  $("person").value = chosen.person;
   $("color").value = chosen.color;
   $("pause").setAttribute("aria-pressed", chosen.paused);
 }
@@ -359,6 +360,7 @@ $("strength").oninput = () => choose({ strength: Number($("strength").value) });
 $("softness").oninput = () => choose({ softness: Number($("softness").value) });
 $("color").oninput = () => choose({ color: $("color").value });
 $("model").onchange = () => choose({ model: $("model").value });
+$("person").onchange = () => choose({ person: $("person").value });
 $("mirror").onchange = () => $("pictures").classList.toggle("mirrored", $("mirror").checked);
 $("pause").onclick = () => {
   choose({ paused: !settings.paused });
