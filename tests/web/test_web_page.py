@@ -606,6 +606,21 @@ def test_a_camera_that_gives_black_or_nothing_is_said(open_page: Callable) -> No
     wait_for_state(page, "live")
 
 
+def test_a_camera_that_gives_nothing_from_the_beginning_is_said(open_page: Callable) -> None:
+    page = open_page(script=DRAWN.replace('"room"', '"nothing"'))
+    page.click("#start")
+    wait_for_state(page, "silent")
+    page.evaluate("draws = 'room'")
+    wait_for_state(page, "live")
+    page.click("#pause")
+    wait_for_state(page, "paused")
+    page.evaluate("draws = 'nothing'")
+    page.wait_for_timeout(2500)  # a pause is no silence
+    assert page.get_attribute("#state", "data-state") == "paused"
+    page.click("#pause")
+    wait_for_state(page, "silent")
+
+
 def test_a_server_that_ends_and_comes_back(open_page: Callable, site: Site) -> None:
     page = open_page(quiet=False)  # the browser notes every try
     start(page)

@@ -20,7 +20,7 @@ let waiting = null; // the newest frame not yet sent
 let looks = false; // whether this page only shows and changes a run that has its own camera
 let elsewhere = false; // whether frames go another way, or may yet
 let cameAt = 0; // when the camera last gave a frame
-let answeredAt = 0;
+let since = 0; // when the server was asked for answers, or last gave one; 0 while it is not
 let encoding = false;
 let shown = 0;
 let state = "";
@@ -37,6 +37,7 @@ onmessage = ({ data }) => {
     ({ url, token } = data);
   }
   if (data.settings) {
+    if (settings.paused && data.settings.paused === false) since = performance.now();
     settings = { ...settings, ...data.settings };
     transport?.tell({ settings: data.settings });
     if (settings.paused && !looks) {
@@ -51,6 +52,7 @@ onmessage = ({ data }) => {
   if (data.offer) transport?.tell({ offer: data.offer });
   if (data.elsewhere !== undefined) {
     elsewhere = data.elsewhere;
+    since = performance.now();
     blank();
     send();
   }
@@ -77,6 +79,7 @@ function connect() {
       if (said.hello) {
         smallest = side = said.hello.side;
         elsewhere = said.hello.webrtc_s > 0;
+        since = performance.now();
         if (looks) {
           shown = 0;
           settings = said.hello.settings;
@@ -88,6 +91,7 @@ function connect() {
     },
     close(kind) {
       transport = null;
+      since = 0;
       blank();
       postMessage({ lost: kind });
       if (kind !== "gone" || !wanted) return;
@@ -107,6 +111,7 @@ function disconnect() {
   blank();
   offer(null);
   wanted = false;
+  since = 0;
   clearTimeout(retry);
   transport?.close();
   transport = null;
@@ -195,7 +200,7 @@ async function present(answer) {
       canvas.height = bitmap.height;
     }
     picture.drawImage(bitmap, 0, 0);
-    answeredAt = performance.now();
+    since = performance.now();
     second.delays.push(performance.now() - answer.captured);
     second.size = [bitmap.width, bitmap.height];
     if (answer.state !== state) {
@@ -228,7 +233,11 @@ setInterval(() => {
 
 setInterval(() => {
   const now = performance.now();
-  if (!state || now - answeredAt < SILENT_MS) return;
+  const idle = !since || elsewhere || (settings.paused && !looks);
+  if (idle || now - since < SILENT_MS) return;
+  const why = looks || now - cameAt < SILENT_MS ? "reconnecting" : "silent";
+  if (why === state) return;
   blank();
-  postMessage({ state: looks || now - cameAt < SILENT_MS ? "reconnecting" : "silent" });
+  state = why;
+  postMessage({ state });
 }, SILENT_MS / 4);
