@@ -47,21 +47,33 @@ def test_a_second_start_finds_its_programs_and_survives_damaged_ones(tmp_path: P
     assert run(tmp_path)[1:] == ["14", "False"]
 
 
-def test_the_oldest_programs_go_when_it_is_full(
+def test_what_was_not_used_for_longest_goes_when_it_is_full(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, untouched: None
 ) -> None:
-    monkeypatch.setattr(compilation, "LARGEST_BYTES", 12_000)
     folder = use_cache(tmp_path)
     assert folder is not None
     compilation_cache.reset_cache()
-    seen: set[str] = set()
-    kept: set[str] = set()
     for power in range(2, 8):
         jax.jit(lambda x, power=power: jax.numpy.cumsum(x**power))(jax.numpy.arange(4.0))
-        kept = {path.name for path in folder.glob("*-cache")}
-        assert sum(path.stat().st_size for path in folder.glob("*-cache")) <= 12_000
-        seen |= kept
-    assert len(seen) > len(kept) > 0
+    programs = sorted(folder.glob("*-cache"))
+    assert len(programs) >= 6
+    for age, path in enumerate(programs):
+        os.utime(path, (1e9 - age, 1e9 + age))  # made in another order than used
+    first = sum(path.stat().st_size for path in programs[:3])
+    monkeypatch.setattr(compilation, "LARGEST_BYTES", first + 1)
+    assert use_cache(tmp_path) == folder
+    assert sorted(folder.iterdir()) == programs[:3]
+
+
+def test_a_program_is_added_without_a_look_at_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, untouched: None
+) -> None:
+    folder = use_cache(tmp_path)
+    assert folder is not None
+    compilation_cache.reset_cache()
+    (folder / "other-cache").mkdir()  # which whoever reads it stumbles over
+    jax.jit(lambda x: jax.numpy.cumsum(x**9))(jax.numpy.arange(4.0))
+    assert any(path.is_file() for path in folder.glob("*-cache"))
 
 
 def test_it_can_be_switched_off(tmp_path: Path) -> None:
