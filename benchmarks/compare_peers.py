@@ -111,6 +111,7 @@ def measure(threads: int, runs: int, model: str, peer: str) -> dict[str, Any]:
     from segjax import weights
     from segjax.compilation import use_cache
     from segjax.matting import Effect, Matting
+    from segjax.matting.step import prepared
     from segjax.models import convolutions_by
     from segjax.prediction import sight_of
     from segjax_kernels import cpu, upsample_blend
@@ -131,7 +132,7 @@ def measure(threads: int, runs: int, model: str, peer: str) -> dict[str, Any]:
     alpha = cv2.resize(rng.random((9, 16), np.float32), (256, 144))
     portrait = _portrait()
 
-    graph, state = nnx.split(released.model)
+    graph, state = nnx.split(prepared(released.model))
     # A plain list on the device, as the step has it: JAX checks its arguments at every call.
     leaves, form = jax.tree.flatten(state)
     params = jax.device_put(leaves)

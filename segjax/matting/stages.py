@@ -12,7 +12,7 @@ from flax import nnx
 from segjax.matting.effects import blurred_room
 from segjax.matting.refine import refine, refine_by_lines
 from segjax.matting.smoothing import empty_state, smooth
-from segjax.matting.step import FAINT, guided_here, shrink
+from segjax.matting.step import FAINT, guided_here, prepared, shrink
 from segjax.models import convolutions_by
 from segjax.prediction import sight_of
 from segjax_kernels import cpu, fill_holes, guided_upsample_blend, preprocess, upsample_blend
@@ -43,7 +43,7 @@ def stages(
       frames: uint8 [H, W, 3], of one size.
       native: the network goes through the C convolutions where they are built, as in the step.
     """
-    graph, state = nnx.split(released.model)
+    graph, state = nnx.split(prepared(released.model) if native else released.model)
     sight = sight_of(released.config)
     params, form = jax.tree.flatten(state)
     size = sight.size(*frames[0].shape[:2])

@@ -15,7 +15,7 @@ from segjax.matting.people import Followed, Person, choose
 from segjax.matting.plate import lower_by_plate
 from segjax.matting.refine import USUAL_SOFTNESS, refine, refine_by_lines
 from segjax.matting.smoothing import State, smooth
-from segjax.models import Segmenter, convolutions_by
+from segjax.models import Segmenter, convolutions_by, prepare_kernels
 from segjax_kernels import cpu, fade, fill_holes, guided_upsample_blend, preprocess, upsample_blend
 
 Step = Callable[..., tuple[State, jax.Array, jax.Array]]
@@ -53,6 +53,16 @@ def guided_here() -> bool:
     """Whether refining at full size is nearly free: on a GPU, and on a CPU in C. By XLA alone it
     takes a CPU as long as the network."""
     return jax.default_backend() != "cpu" or cpu.available()
+
+
+def prepared(model: Segmenter) -> Segmenter:
+    """A copy whose kernels are laid out for the convolutions in C, once for all frames; the network
+    itself where these do not compute it."""
+    if jax.default_backend() != "cpu" or not cpu.available():
+        return model
+    copy = nnx.clone(model)
+    prepare_kernels(copy, cpu.prepare_kernel)
+    return copy
 
 
 def make_step(

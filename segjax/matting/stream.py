@@ -15,7 +15,15 @@ from segjax.matting.effects import Effect
 from segjax.matting.people import Person, nobody_followed
 from segjax.matting.refine import USUAL_SOFTNESS
 from segjax.matting.smoothing import empty_state, resized
-from segjax.matting.step import ROOMS, guided_here, make_mask_step, make_step, mask_size, shrink
+from segjax.matting.step import (
+    ROOMS,
+    guided_here,
+    make_mask_step,
+    make_step,
+    mask_size,
+    prepared,
+    shrink,
+)
 from segjax.memory import give_back_memory, keep_freed_memory
 from segjax.models import Segmenter
 from segjax.prediction import sight_of
@@ -87,13 +95,14 @@ class Matting:
     ):
         on_cpu = jax.default_backend() == "cpu"
         network_dtype = np.dtype(dtype or (jnp.float32 if on_cpu else jnp.bfloat16))
-        self._params = _parameters(released.model, network_dtype)
+        model = prepared(released.model) if network_dtype == np.float32 else released.model
+        self._params = _parameters(model, network_dtype)
         guided = guided_here() if guided is None else guided
         sight = sight_of(released.config)
         self._sights = [sight._replace(share=share) for share in QUALITIES.values()]
         self._steps = [
             make_step(
-                released.model,
+                model,
                 effect,
                 smoothing=smoothing,
                 refinement=refinement,
@@ -197,10 +206,11 @@ class AlphaClip:
     """Masks of a clip's frames at full size, each smoothed by those before it."""
 
     def __init__(self, released: "Released", *, smoothing: bool = True, refinement: bool = True):
-        self._params = _parameters(released.model, jnp.float32)
+        model = prepared(released.model)
+        self._params = _parameters(model, jnp.float32)
         self._sight = sight_of(released.config)
         self._step = make_mask_step(
-            released.model, smoothing=smoothing, refinement=refinement, sight=self._sight
+            model, smoothing=smoothing, refinement=refinement, sight=self._sight
         )
         self._states = _States()
 
@@ -220,8 +230,8 @@ class AlphaClip:
 def _parameters(model: Segmenter, dtype: jax.typing.DTypeLike) -> list[jax.Array]:
     """What the step is given at every call: a plain list on the device, checked fastest by JAX."""
     keep_freed_memory()
-    leaves = jax.tree.leaves(nnx.split(model)[1])
-    return jax.device_put([np.asarray(leaf).astype(dtype) for leaf in leaves])
+    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(nnx.split(model)[1])]
+    return jax.device_put([x.astype(dtype) if x.dtype == np.float32 else x for x in leaves])
 
 
 def _taken(array: jax.Array) -> np.ndarray:

@@ -1,6 +1,13 @@
 """Networks, and nothing else: constructors take explicit keywords, calls take and give arrays."""
 
-from segjax.models.blocks import convolutions_by, fold_norms, seed_dropout
+from segjax.models.blocks import convolutions_by, fold_norms, prepare_kernels, seed_dropout
 from segjax.models.segmenter import Segmenter, create_model
 
-__all__ = ["Segmenter", "convolutions_by", "create_model", "fold_norms", "seed_dropout"]
+__all__ = [
+    "Segmenter",
+    "convolutions_by",
+    "create_model",
+    "fold_norms",
+    "prepare_kernels",
+    "seed_dropout",
+]

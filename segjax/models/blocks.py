@@ -5,9 +5,11 @@ import functools
 import operator
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax import lax
 
@@ -46,8 +48,10 @@ WINOGRAD_OUT = (
 def convolutions_by(faster: Callable[..., jax.Array]) -> Iterator[None]:
     """Lets `faster` compute what it can of what is traced meanwhile: on a CPU, norms folded.
 
-    `faster(x, kernel, bias, add, *, stride, dilation, depthwise, relu)` is relu(convolution + bias
-    + add), as `segjax_kernels.cpu.convolution` is; it raises NotImplementedError for the rest.
+    `faster(x, kernel, bias, add, prepared, *, stride, dilation, depthwise, relu)` is
+    relu(convolution + bias + add), as `segjax_kernels.cpu.convolution` is; it raises
+    NotImplementedError for the rest. `prepared` is what `prepare_kernels` kept of the kernel, or
+    None.
     """
     token = _faster.set(faster)
     try:
@@ -90,6 +94,7 @@ class ConvNorm(nnx.Module):
             nnx.BatchNorm(features, momentum=0.97, epsilon=epsilon, rngs=rngs)
         )
         self.bias: nnx.Param | None = nnx.data(None)
+        self.prepared: nnx.Param | None = nnx.data(None)
 
     def __call__(self, x: jax.Array, add: jax.Array | None = None) -> jax.Array:
         kernel = self.kernel[...].astype(x.dtype)
@@ -101,7 +106,7 @@ class ConvNorm(nnx.Module):
         }
         if self.bias is not None:
             bias = self.bias[...].astype(x.dtype)
-            return conv_bias(x, kernel, bias, add, act=self.act, **options)
+            return conv_bias(x, kernel, bias, add, self.prepared, act=self.act, **options)
         x = _conv(x, kernel, **options)
         x = x if self.norm is None else self.norm(x)
         x = x if add is None else x + add
@@ -134,20 +139,23 @@ class Conv(nnx.Module):
         padding: int | None = None,
         depthwise: bool = False,
         act: Activation | None = None,
+        variance: float = 2.0,
         rngs: nnx.Rngs,
     ):
         self.stride, self.dilation, self.padding = stride, dilation, padding
         self.depthwise, self.act = depthwise, act
         per_group = 1 if depthwise else in_features
-        init = jax.nn.initializers.variance_scaling(2.0, "fan_in", "truncated_normal")
+        init = jax.nn.initializers.variance_scaling(variance, "fan_in", "truncated_normal")
         self.kernel = nnx.Param(init(rngs.params(), (kernel, kernel, per_group, features)))
         self.bias = nnx.Param(jnp.zeros((features,)))
+        self.prepared: nnx.Param | None = nnx.data(None)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         return conv_bias(
             x,
             self.kernel[...].astype(x.dtype),
             self.bias[...].astype(x.dtype),
+            prepared=self.prepared,
             act=self.act,
             stride=self.stride,
             dilation=self.dilation,
@@ -161,6 +169,7 @@ def conv_bias(
     kernel: jax.Array,
     bias: jax.Array,
     add: jax.Array | None = None,
+    prepared: nnx.Param | None = None,
     *,
     act: Activation | None = None,
     stride: int = 1,
@@ -169,19 +178,19 @@ def conv_bias(
     depthwise: bool = False,
 ) -> jax.Array:
     """act(convolution + bias + add), in one go where `convolutions_by` helps."""
-    operands = (x, kernel, bias) if add is None else (x, kernel, bias, add)
+    operands = (x, kernel, bias, add, None if prepared is None else prepared[...])
     options = {"stride": stride, "dilation": dilation, "depthwise": depthwise}
 
-    def by_xla(x: jax.Array, kernel: jax.Array, bias: jax.Array, *add: jax.Array) -> jax.Array:
+    def by_xla(x: jax.Array, kernel: jax.Array, bias: jax.Array, add: Any, _: Any) -> jax.Array:
         y = _conv(x, kernel, padding=padding, **options) + bias
-        y = functools.reduce(operator.add, add, y)
+        y = y if add is None else y + add
         return act(y) if act else y
 
     faster = _faster.get()
     if faster is None or padding is not None:
         return by_xla(*operands)
 
-    def by_faster(*operands: jax.Array) -> jax.Array:
+    def by_faster(*operands: Any) -> jax.Array:
         y = faster(*operands, **options, relu=act is jax.nn.relu)
         return y if act in (None, jax.nn.relu) else act(y)
 
@@ -495,3 +504,16 @@ def fold_norms(module: nnx.Module) -> None:
     for _, part in nnx.iter_graph(module):
         if isinstance(part, ConvNorm):
             part.fold()
+
+
+def prepare_kernels(module: nnx.Module, prepare: Callable[..., Any]) -> None:
+    """Keeps beside every kernel what `prepare` makes of it, in place, for `convolutions_by`.
+
+    `prepare(kernel, *, stride, depthwise)`, as `segjax_kernels.cpu.prepare_kernel` is, takes a
+    NumPy array and gives one, or None if there is nothing to keep.
+    """
+    for _, part in nnx.iter_graph(module):
+        if isinstance(part, ConvNorm | Conv) and part.padding is None:
+            kernel = np.asarray(part.kernel[...])
+            made = prepare(kernel, stride=part.stride, depthwise=part.depthwise)
+            part.prepared = None if made is None else nnx.Param(made)

@@ -75,6 +75,9 @@ def test_a_dense_convolution(
     np.testing.assert_allclose(ours, wanted, rtol=1e-4, atol=5e-5)
 
     ours = jax.jit(lambda *a: cpu.convolution(*a, **options))(x, taps, bias, add)
+    prepared = cpu.prepare_kernel(np.asarray(taps), stride=stride)
+    again = jax.jit(lambda *a: cpu.convolution(*a, **options))(x, taps, bias, add, prepared)
+    np.testing.assert_allclose(again, ours, rtol=1e-4, atol=5e-5)
     # Both numbers of a product are rounded to 8 bits: off by 2^-8 each, in the worst case.
     products = reference(abs(x), abs(taps), 0, None, stride, 1, False, False)
     assert (abs(ours - wanted) <= products * 2.01 * 2**-8 + 5e-5).all()

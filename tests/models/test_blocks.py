@@ -10,6 +10,7 @@ from flax import nnx
 from jax import lax
 
 from segjax.models.blocks import (
+    Conv,
     ConvNorm,
     conv,
     conv_bias,
@@ -17,6 +18,7 @@ from segjax.models.blocks import (
     depth_to_space,
     depthwise_conv,
     fold_norms,
+    prepare_kernels,
     space_to_depth,
     upsample2x,
 )
@@ -144,7 +146,8 @@ def test_folding_keeps_the_map(depthwise: bool, act: bool) -> None:
 
 @pytest.mark.parametrize("act", [None, jax.nn.relu, jax.nn.hard_swish])
 def test_a_faster_convolution_serves_what_it_can_on_a_cpu_alone(act: Any) -> None:
-    def faster(x, kernel, bias, add=None, *, stride, dilation, depthwise, relu):
+    def faster(x, kernel, bias, add, prepared, *, stride, dilation, depthwise, relu):
+        assert prepared is None
         if stride == 2:
             raise NotImplementedError
         y = conv(x, kernel) + bias if add is None else conv(x, kernel) + bias + add
@@ -172,6 +175,40 @@ def test_a_faster_convolution_serves_what_it_can_on_a_cpu_alone(act: Any) -> Non
         for platform in ("cuda", "tpu"):
             text = traced.lower(lowering_platforms=(platform,)).as_text()
             assert "stablehlo.sine" not in text
+
+
+def test_what_was_prepared_of_kernels_reaches_the_faster_convolution() -> None:
+    class Two(nnx.Module):
+        def __init__(self, rngs: nnx.Rngs):
+            self.first = ConvNorm(4, 4, stride=2, rngs=rngs)
+            self.second = Conv(4, 8, rngs=rngs)
+            self.third = ConvNorm(8, 8, depthwise=True, rngs=rngs)
+
+        def __call__(self, x: jax.Array) -> jax.Array:
+            return self.third(self.second(self.first(x)))
+
+    def prepare(kernel: np.ndarray, *, stride: int, depthwise: bool) -> np.ndarray | None:
+        return None if depthwise else 10 * stride + kernel[0, 0, 0, :1]
+
+    def faster(x, kernel, bias, add, prepared, *, stride, dilation, depthwise, relu):
+        if depthwise:
+            assert prepared is None
+            raise NotImplementedError
+        np.testing.assert_array_equal(prepared, 10 * stride + kernel[0, 0, 0, :1])
+        y = conv(x, kernel, stride=stride) + bias
+        return jax.nn.relu(y) if relu else y
+
+    model = Two(nnx.Rngs(0))
+    model.eval()
+    fold_norms(model)
+    x = normal(1, 6, 6, 4)
+    plain = model(x)
+    prepare_kernels(model, prepare)
+    assert model.first.prepared is not None and model.second.prepared is not None
+    assert model.third.prepared is None
+    np.testing.assert_array_equal(model(x), plain)
+    with jax.disable_jit(), convolutions_by(faster):
+        np.testing.assert_allclose(model(x), plain, rtol=1e-5, atol=1e-5)
 
 
 # --- pixels ---------------------------------------------------------------------------------

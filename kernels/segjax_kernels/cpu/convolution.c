@@ -84,13 +84,13 @@ DEFINE_TILE(pixel1, narrow, 1, 1, FLOATS)
 
 /* With bfloat16 a "number" is the pair of two channels: as wide as a float, two products each. */
 #ifdef __AVX512BF16__
-enum { PAIRS = true };
+EXPORT const int segjax_pairs = true;
 #define PAIRS16(sum, weights, x) \
   sum = (wide)_mm512_dpbf16_ps((__m512)sum, (__m512bh)weights, (__m512bh)_mm512_set1_ps(x))
 #define PAIRS8(sum, weights, x) \
   sum = (narrow)_mm256_dpbf16_ps((__m256)sum, (__m256bh)weights, (__m256bh)_mm256_set1_ps(x))
 #else
-enum { PAIRS = false };
+EXPORT const int segjax_pairs = false;
 #define PAIRS16 FLOATS
 #define PAIRS8 FLOATS
 #endif
@@ -152,7 +152,6 @@ typedef struct {
   float *out;
   long h, w, channels, out_h, out_w, features, size, stride, dilation;
   bool relu, pairs;
-  float *mixed; /* the kernel, as Winograd's or the pairs' form wants it */
 } Conv;
 
 /* A float's bits, whose upper half is the nearest bfloat16. */
@@ -160,17 +159,6 @@ static inline uint32_t rounded(float x) {
   uint32_t bits;
   memcpy(&bits, &x, sizeof bits);
   return bits + 0x7fff + (bits >> 16 & 1);
-}
-
-/* Units are pairs of the kernel's rows. */
-static void pair_kernel(const void *job, long begin, long end) {
-  const Conv *c = job;
-  for (long row = begin; row < end; row++) {
-    const float *even = c->kernel + 2 * row * c->features, *odd = even + c->features;
-    uint32_t *out = (uint32_t *)c->mixed + row * c->features;
-    for (long n = 0; n < c->features; n++)
-      out[n] = rounded(even[n]) >> 16 | (rounded(odd[n]) & 0xffff0000);
-  }
 }
 
 /* The rows of the map under a row of the result, with the edges' zeros. */
@@ -206,43 +194,13 @@ static void direct(const void *job, long begin, long end) {
                          .row = reach * channels,
                          .rows = c->size,
                          .run = c->size * channels,
-                         .kernel = (c->pairs ? c->mixed : c->kernel) + n,
+                         .kernel = c->kernel + n,
                          .features = c->features,
                          .bias = c->bias + n,
                          .add = c->add ? c->add + at : NULL,
                          .out = c->out + at,
                          .relu = c->relu};
       row_of_tiles(&p, c->out_w, width, c->pairs);
-    }
-  }
-}
-
-static inline __attribute__((always_inline)) void mix3(narrow *out, narrow a, narrow b, narrow c) {
-  const narrow outer = (a + c) * (-1 / 6.f), middle = b * (1 / 6.f);
-  const narrow far = a * (1 / 24.f) + c * (1 / 6.f), between = b * (1 / 12.f);
-  out[0] = a * (1 / 4.f);
-  out[1] = outer - middle;
-  out[2] = outer + middle;
-  out[3] = far + between;
-  out[4] = far - between;
-  out[5] = c;
-}
-
-/* Units are NARROW numbers of a tap's matrix. */
-static void mix_kernel(const void *job, long begin, long end) {
-  const Conv *c = job;
-  const long plane = c->channels * c->features;
-  for (long at = begin * NARROW; at < end * NARROW; at += NARROW) {
-    narrow columns[3][6], row[6];
-    UNROLL for (int x = 0; x < 3; x++) {
-      const float *tap = c->kernel + x * plane + at;
-      mix3(columns[x], *(const narrow *)tap, *(const narrow *)(tap + 3 * plane),
-           *(const narrow *)(tap + 6 * plane));
-    }
-    UNROLL for (int y = 0; y < 6; y++) {
-      mix3(row, columns[0][y], columns[1][y], columns[2][y]);
-      UNROLL for (int x = 0; x < 6; x++)
-        *(narrow *)(c->mixed + (y * 6 + x) * plane + at) = row[x];
     }
   }
 }
@@ -309,7 +267,7 @@ static void winograd(const void *job, long begin, long end) {
                      .pixel = c->channels,
                      .rows = 1,
                      .run = c->channels,
-                     .kernel = c->mixed + cell * c->channels * c->features + n,
+                     .kernel = c->kernel + cell * c->channels * c->features + n,
                      .features = c->features,
                      .out = products + cell * BLOCK * c->features + n};
         row_of_tiles(&p, whole, width, false);
@@ -380,11 +338,14 @@ static void depthwise(const void *job, long begin, long end) {
 
 /* --- XLA's side ---------------------------------------------------------------------------- */
 
-/* (x [1, h, w, channels], kernel, bias[, add]) -> out [1, out_h, out_w, features]. The caller
- * checks shapes; every number of channels is a multiple of 8. */
+enum { DIRECT, PAIRS, WINOGRAD, DEPTHWISE }; /* forms, as the caller numbers them */
+
+/* (x [1, h, w, channels], kernel, bias[, add]) -> out [1, out_h, out_w, features]. The kernel is laid
+ * out for its form. The caller checks shapes; every number of channels is a multiple of 8. */
 EXPORT XLA_FFI_Error *segjax_convolution(XLA_FFI_CallFrame *frame) {
   if (only_asks(frame)) return NULL;
   XLA_FFI_Buffer **args = (XLA_FFI_Buffer **)frame->args.args, *out = frame->rets.rets[0];
+  const long form = attribute(frame, "form");
   Conv c = {.x = args[0]->data,
             .kernel = args[1]->data,
             .bias = args[2]->data,
@@ -396,25 +357,17 @@ EXPORT XLA_FFI_Error *segjax_convolution(XLA_FFI_CallFrame *frame) {
             .out_h = out->dims[1],
             .out_w = out->dims[2],
             .features = out->dims[3],
-            .size = args[1]->dims[0],
+            .size = attribute(frame, "size"),
             .stride = attribute(frame, "stride"),
             .dilation = attribute(frame, "dilation"),
-            .relu = attribute(frame, "relu")};
-  if (attribute(frame, "depthwise")) {
+            .relu = attribute(frame, "relu"),
+            .pairs = form == PAIRS};
+  if (form == DEPTHWISE) {
     share(frame, depthwise, &c, c.channels / LANES, true);
-  } else if (c.size == 3 && c.stride == 1) {
-    const long plane = c.channels * c.features;
-    c.mixed = scratch(1, CELLS * plane);
-    share(frame, mix_kernel, &c, plane / NARROW, true);
+  } else if (form == WINOGRAD) {
     const long tiles = (c.w + 3) / 4 * ((c.h + 3) / 4);
     share(frame, winograd, &c, (tiles + PIXELS - 1) / PIXELS, true);
   } else {
-    const long numbers = c.size * c.size * c.channels;
-    c.pairs = PAIRS && attribute(frame, "bfloat16") && c.channels % 2 == 0;
-    if (c.pairs) {
-      c.mixed = scratch(1, numbers * c.features / 2);
-      share(frame, pair_kernel, &c, numbers / 2, true);
-    }
     if (c.size == 1 && c.stride == 1 && c.w < PIXELS) { /* one row is as good, and fills a tile */
       c.w = c.out_w = c.h * c.w;
       c.h = c.out_h = 1;

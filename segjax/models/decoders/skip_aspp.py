@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from segjax.models.blocks import ConvNorm, conv_bias, depth_to_space, upsample2x
+from segjax.models.blocks import Conv, ConvNorm, depth_to_space, upsample2x
 from segjax.models.features import FeatureInfo
 
 
@@ -54,22 +54,18 @@ class SkipASPP(nnx.Module):
         return self.head(self.refine4(self.skip4(x4, add=upsample2x(x))))
 
 
-class SubpixelHead(nnx.Module):
+class SubpixelHead(Conv):
     """A 3×3 convolution whose channels become the pixels of a map `factor` times finer.
 
     Shi et al., 2016: full-size logits without a single operation at full size.
     """
 
     def __init__(self, in_features: int, classes: int, *, factor: int, rngs: nnx.Rngs):
+        super().__init__(in_features, factor**2 * classes, 3, variance=1.0, rngs=rngs)
         self.factor = factor
-        init = jax.nn.initializers.variance_scaling(1.0, "fan_in", "truncated_normal")
-        shape = (3, 3, in_features, factor**2 * classes)
-        self.kernel = nnx.Param(init(rngs.params(), shape))
-        self.bias = nnx.Param(jnp.zeros((factor**2 * classes,)))
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        kernel, bias = self.kernel[...].astype(x.dtype), self.bias[...].astype(x.dtype)
-        return depth_to_space(conv_bias(x, kernel, bias), self.factor)
+        return depth_to_space(super().__call__(x), self.factor)
 
 
 VARIANTS = {"skip_aspp": SkipASPP}
