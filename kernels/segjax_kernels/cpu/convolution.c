@@ -20,7 +20,7 @@ enum { LANES = 8, PIXELS = 4 };
 #else
 enum { LANES = 4, PIXELS = 8 };
 #endif
-enum { NARROW = LANES < 8 ? LANES : 8, BLOCK = 8, CELLS = 36 };
+enum { NARROW = LANES < 8 ? LANES : 8, BLOCK = 8, CELLS = 36, ROW = 4 * PIXELS };
 
 typedef float wide __attribute__((vector_size(4 * LANES), aligned(4)));
 typedef float narrow __attribute__((vector_size(4 * NARROW), aligned(4)));
@@ -151,6 +151,7 @@ typedef struct {
   const float *x, *kernel, *bias, *add;
   float *out;
   long h, w, channels, out_h, out_w, features, size, stride, dilation;
+  long pixels; /* of the result, whose last row may be shorter */
   bool relu, pairs;
 } Conv;
 
@@ -180,10 +181,11 @@ static void fill_patch(float *patch, const Conv *c, long top, long reach) {
 /* Units are rows of the result. */
 static void direct(const void *job, long begin, long end) {
   const Conv *c = job;
-  const long pad = (c->size - 1) / 2, reach = (c->out_w - 1) * c->stride + c->size;
-  const long channels = c->pairs ? c->channels / 2 : c->channels;
-  float *patch = scratch(0, c->size * reach * c->channels);
+  const long pad = (c->size - 1) / 2, channels = c->pairs ? c->channels / 2 : c->channels;
+  float *patch = scratch(0, c->size * (c->out_w * c->stride + c->size) * c->channels);
   for (long y = begin; y < end; y++) {
+    const long count = MIN(c->out_w, c->pixels - y * c->out_w);
+    const long reach = (count - 1) * c->stride + c->size;
     const bool in_place = !pad && !c->pairs;
     if (!in_place) fill_patch(patch, c, y * c->stride - pad, reach);
     for (long n = 0, width; n < c->features; n += width) {
@@ -200,7 +202,7 @@ static void direct(const void *job, long begin, long end) {
                          .add = c->add ? c->add + at : NULL,
                          .out = c->out + at,
                          .relu = c->relu};
-      row_of_tiles(&p, c->out_w, width, c->pairs);
+      row_of_tiles(&p, count, width, c->pairs);
     }
   }
 }
@@ -368,9 +370,10 @@ EXPORT XLA_FFI_Error *segjax_convolution(XLA_FFI_CallFrame *frame) {
     const long tiles = (c.w + 3) / 4 * ((c.h + 3) / 4);
     share(frame, winograd, &c, (tiles + PIXELS - 1) / PIXELS, true);
   } else {
-    if (c.size == 1 && c.stride == 1 && c.w < PIXELS) { /* one row is as good, and fills a tile */
-      c.w = c.out_w = c.h * c.w;
-      c.h = c.out_h = 1;
+    c.pixels = c.out_h * c.out_w;
+    if (c.size == 1 && c.stride == 1) { /* other rows are as good, and fill the tiles */
+      c.w = c.out_w = ROW;
+      c.h = c.out_h = (c.pixels + ROW - 1) / ROW;
     }
     share(frame, direct, &c, c.out_h, true);
   }
