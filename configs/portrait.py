@@ -1,4 +1,4 @@
-"""The portrait network: one person in front of a camera, at about 176×320 pixels.
+"""The portrait network: one person in front of a camera, at about 192×336 pixels.
 
     python train.py --config configs/portrait.py --workdir runs/portrait
 
@@ -13,7 +13,7 @@ config = TrainConfig(
     model=ModelConfig(
         encoder="hybrid",
         decoder="skip_aspp",
-        area=176 * 320,
+        area=192 * 336,
         encoder_options={
             "widths": (24, 48, 128),
             "depths": (0, 1),
@@ -30,12 +30,12 @@ config = TrainConfig(
         favour=3.0,
         # The shapes of webcams (16:9, 4:3), of photographs (3:2) and of phones, all of one area.
         buckets=(
-            Bucket(176, 320, 0.25),
-            Bucket(192, 288, 0.30),
-            Bucket(208, 272, 0.15),
-            Bucket(288, 192, 0.20),
-            Bucket(320, 176, 0.05),
-            Bucket(240, 240, 0.05),
+            Bucket(192, 336, 0.25),
+            Bucket(208, 304, 0.30),
+            Bucket(224, 288, 0.15),
+            Bucket(304, 208, 0.20),
+            Bucket(336, 192, 0.05),
+            Bucket(256, 256, 0.05),
         ),
     ),
     optimizer=OptimizerConfig(learning_rate=3e-3),
