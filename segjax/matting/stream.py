@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 QUALITIES = {"full": 1.0, "medium": 0.57, "coarse": 0.2}
 """Shares of the pixels that the weights were trained for. With `portrait` at 720p that is 144×256
 or 80×160 in place of 192×336: a frame takes a CPU 0.74 or 0.46 of the time, and the mean IoU of
-pictures of webcam users is 0.868 or 0.782 in place of 0.881. Both divide the frame's sides, without
+pictures of webcam users is 0.868 or 0.785 in place of 0.880. Both divide the frame's sides, without
 which little time is saved."""
 
 TRIALS = 5

@@ -33,7 +33,6 @@ class Hybrid(nnx.Module):
         expanded: int = 192,
         dilations: tuple[int, ...] = (1, 2, 1, 2),
         context: int = 0,
-        context_expanded: int = 0,
         output_stride: int = 16,
         rngs: nnx.Rngs,
     ):
@@ -56,9 +55,9 @@ class Hybrid(nnx.Module):
                 for dilation in dilations
             ]
         )
-        # Three times the width of the map, unless told: here capacity is cheap.
+        # Three times the width of the map: here capacity is cheap.
         self.context = nnx.data(
-            Context(coarse, context_expanded or 3 * coarse, context, rngs=rngs) if context else None
+            Context(coarse, 3 * coarse, context, rngs=rngs) if context else None
         )
 
     def __call__(self, x: jax.Array) -> list[jax.Array]:
