@@ -48,11 +48,8 @@ def test_a_second_start_finds_its_programs_and_survives_damaged_ones(tmp_path: P
 
 
 def test_what_was_not_used_for_longest_goes_when_it_is_full(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, untouched: None
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = use_cache(tmp_path)
-    assert folder is not None
-    compilation_cache.reset_cache()
     for power in range(2, 8):
         jax.jit(lambda x, power=power: jax.numpy.cumsum(x**power))(jax.numpy.arange(4.0))
     programs = sorted(folder.glob("*-cache"))
@@ -65,12 +62,7 @@ def test_what_was_not_used_for_longest_goes_when_it_is_full(
     assert sorted(folder.iterdir()) == programs[:3]
 
 
-def test_a_program_is_added_without_a_look_at_the_others(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, untouched: None
-) -> None:
-    folder = use_cache(tmp_path)
-    assert folder is not None
-    compilation_cache.reset_cache()
+def test_a_program_is_added_without_a_look_at_the_others(folder: Path) -> None:
     (folder / "other-cache").mkdir()  # which whoever reads it stumbles over
     jax.jit(lambda x: jax.numpy.cumsum(x**9))(jax.numpy.arange(4.0))
     assert any(path.is_file() for path in folder.glob("*-cache"))
@@ -86,6 +78,15 @@ def untouched():
     yield
     jax.config.update("jax_compilation_cache_dir", None)
     compilation_cache.reset_cache()
+
+
+@pytest.fixture
+def folder(tmp_path: Path, untouched: None) -> Path:
+    """Of an empty cache in use."""
+    made = use_cache(tmp_path)
+    assert made is not None
+    compilation_cache.reset_cache()
+    return made
 
 
 @pytest.mark.usefixtures("untouched")

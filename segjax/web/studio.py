@@ -95,10 +95,8 @@ class Studio:
         self._worker = Worker("prepare")
         """Compiles, one after another, while frames go on."""
 
-    @property
-    def usual(self) -> Step:
-        """What viewers begin with."""
-        settings = self.settings
+    def step(self, settings: Settings) -> Step:
+        """That of what a person chose."""
         return Step(settings.model or self.models[0], step_for(settings.effect), settings.person)
 
     def in_turn(
@@ -169,7 +167,7 @@ class Studio:
 
     def get_ready(self, height: int, width: int) -> None:
         """Has the usual model made ready for a shape of picture, before a viewer comes."""
-        step, smallest = self.usual, sizes_like(height, width)[0]
+        step, smallest = self.step(self.settings), sizes_like(height, width)[0]
         for one in _with_usual(step):
             self.in_turn(self._try_to_prepare, one, *smallest)
         self.in_turn(self._measure, *smallest)
@@ -177,7 +175,7 @@ class Studio:
 
     def _measure(self, height: int, width: int) -> None:
         """Learns how many viewers the machine carries: those that the step leaves time for."""
-        matting = self.matting(self.usual)
+        matting = self.matting(self.step(self.settings))
         blank = np.zeros((height, width, 3), np.uint8)
         took_s = []
         for index in range(8):

@@ -19,7 +19,7 @@ from segjax.live.states import State
 from segjax.live.watch import Watch
 from segjax.web.settings import Settings, make_background
 from segjax.web.sizes import SIDES
-from segjax.web.studio import RATE, Matting, Step, Studio, step_for
+from segjax.web.studio import RATE, Matting, Step, Studio
 
 REMEDY = "close other programs"
 """A page has no option for the camera's size."""
@@ -172,9 +172,7 @@ class Viewer:
         return time.perf_counter() - self._began_s
 
     def _wish(self, settings: Settings, size: tuple[int, int]) -> Wish:
-        model = settings.model or self._studio.models[0]
-        step = Step(model, step_for(settings.effect), settings.person)
-        return Wish(step, settings.behind, size)
+        return Wish(self._studio.step(settings), settings.behind, size)
 
     def _keep_up(self, wish: Wish) -> None:
         """Sees to it that frames get the look that is wished for."""
