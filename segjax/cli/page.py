@@ -19,7 +19,7 @@ from segjax.errors import SegjaxError
 from segjax.live.backgrounds import BLURS, Background, Picture, parse_background
 from segjax.live.loop import Loop, say
 from segjax.live.overlays import Overlay, overlaid
-from segjax.web import certificates, peer, server, studio
+from segjax.web import certificates, peer, server, studio, worker
 from segjax.web.pictures import Pictures, backgrounds_in, scenes
 from segjax.web.preview import PageSink, Remote
 from segjax.web.security import Address, new_token
@@ -34,9 +34,6 @@ KEPT = Path.home() / ".config" / "segjax"
 
 USUAL_SHAPE = (360, 640)
 """Of a camera's pictures, for which the step is made ready before one is seen."""
-
-END_S = 1.0
-"""How long the end waits for what is being compiled."""
 
 BLANK = np.zeros((16, 16, 3), np.uint8)
 
@@ -79,7 +76,7 @@ def serve_page(options: Options) -> None:
     made = server.Server(shared, place.address, place.token, webrtc_s=webrtc_s)
     server.run(made, place.listening, place.tls, started)
     say("the server has ended")
-    if not shared.ended(END_S):
+    if not worker.end_all():
         # Compiling cannot be interrupted, and Python would end by aborting in it.
         sys.stdout.flush()
         os._exit(0)

@@ -5,6 +5,7 @@ import importlib.util
 import json
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -130,8 +131,20 @@ def main(options: Options) -> None:
     draws = draw_weights(data.root, source.stems, data.favoured, data.favour)
     say(_plan(config, len(source), options.workdir))
     names = found.classes.names if found.classes else ()
-    path = train(config, options.workdir, source, val_source, draws, names)
+    convolve = _convolve(config)
+    path = train(config, options.workdir, source, val_source, draws, names, convolve)
     say(f"the best weights: {path}")
+
+
+def _convolve(config: TrainConfig) -> Callable[..., Any] | None:
+    """What convolves with products in bfloat16 on a CPU, where XLA takes longer than in float32."""
+    import jax
+
+    from segjax_kernels.cpu import trains
+    from segjax_kernels.cpu.training import convolve
+
+    alone = jax.default_backend() == "cpu" and jax.device_count() == 1
+    return convolve if config.compute == "bfloat16" and alone and trains() else None
 
 
 def _quiet(text: str) -> None:

@@ -1,10 +1,17 @@
 """Networks, and nothing else: constructors take explicit keywords, calls take and give arrays."""
 
-from segjax.models.blocks import convolutions_by, fold_norms, prepare_kernels, seed_dropout
+from segjax.models.blocks import (
+    batches_by,
+    convolutions_by,
+    fold_norms,
+    prepare_kernels,
+    seed_dropout,
+)
 from segjax.models.segmenter import Segmenter, create_model
 
 __all__ = [
     "Segmenter",
+    "batches_by",
     "convolutions_by",
     "create_model",
     "fold_norms",

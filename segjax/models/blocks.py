@@ -16,6 +16,7 @@ from jax import lax
 Activation = Callable[[jax.Array], jax.Array]
 
 _faster: ContextVar[Callable[..., jax.Array] | None] = ContextVar("faster", default=None)
+_batches: ContextVar[Callable[..., jax.Array] | None] = ContextVar("batches", default=None)
 
 BLOCK = 16
 """Channels that a depthwise convolution takes at a time on a CPU: one vector of AVX-512."""
@@ -58,6 +59,20 @@ def convolutions_by(faster: Callable[..., jax.Array]) -> Iterator[None]:
         yield
     finally:
         _faster.reset(token)
+
+
+@contextlib.contextmanager
+def batches_by(faster: Callable[..., jax.Array] | None) -> Iterator[None]:
+    """Lets `faster` compute the convolutions that it can of what is traced meanwhile.
+
+    `faster(x, kernel, *, stride, dilation, depthwise)` has gradients, as
+    `segjax_kernels.cpu.training.convolve` has; it raises NotImplementedError for the rest.
+    """
+    token = _batches.set(faster)
+    try:
+        yield
+    finally:
+        _batches.reset(token)
 
 
 class ConvNorm(nnx.Module):
@@ -209,6 +224,10 @@ def _conv(
     padding: int | None,
     depthwise: bool,
 ) -> jax.Array:
+    faster = _batches.get()
+    if faster is not None and padding in (None, dilation * (kernel.shape[0] - 1) // 2):
+        with contextlib.suppress(NotImplementedError):
+            return faster(x, kernel, stride=stride, dilation=dilation, depthwise=depthwise)
     if depthwise:
         return depthwise_conv(x, kernel, stride=stride, dilation=dilation)
     return conv(x, kernel, stride=stride, dilation=dilation, padding=padding)

@@ -1,7 +1,7 @@
 """The training loop, top to bottom in the order in which it runs."""
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,7 @@ def train(
     val_source: Source,
     draws: list[float] | None = None,
     names: Sequence[str] = (),
+    convolve: Callable[..., jax.Array] | None = None,
 ) -> Path:
     """Trains, or goes on training, in `workdir`, which holds after it
 
@@ -67,6 +68,7 @@ def train(
       val_source: pictures to validate on.
       draws: how often each training picture is drawn, relative to the others.
       names: of the classes, if there are several; the config's by default.
+      convolve: computes dense convolutions; see `make_train_step`.
 
     Returns:
       The path of the weights.
@@ -96,7 +98,10 @@ def train(
     step, parts = int(state.step), config.optimizer.accumulate
 
     class_weights = _class_weights(config, train_source)
-    step_fn = make_train_step(model, optimizer, config, schedule, layout, class_weights)
+    step_fn, by_xla = (
+        make_train_step(model, optimizer, config, schedule, layout, class_weights, by)
+        for by in (convolve, None)
+    )
     predict = PicturePredictor(model, area=picture_area(config.model))
     batches = train_batches(
         train_source,
@@ -137,7 +142,7 @@ def train(
         interruptible() as signals,
         _progress(config.steps, step) as progress,
     ):
-        meter = Meter(config.data.batch_size * parts, config.compute)
+        meter = Meter(config.data.batch_size * parts, config.compute, convolve, by_xla)
         sent: deque[Sent] = deque()
         while step < config.steps and not _gave_up(config, since_best):
             profile.before(step + 1)

@@ -39,11 +39,20 @@ class Meter:
     Args:
       images_per_step: over all devices.
       compute: dtype of the network's products.
+      convolve: what computes its convolutions, if that is not XLA; see `make_train_step`.
+      counted: the same step by XLA, if so: what XLA does not compute, it does not count.
     """
 
-    def __init__(self, images_per_step: int, compute: str):
+    def __init__(
+        self,
+        images_per_step: int,
+        compute: str,
+        convolve: Callable[..., jax.Array] | None = None,
+        counted: Any = None,
+    ):
         self._images = images_per_step
-        self._peak, self._peak_of = peak(compute)
+        self._peak, self._peak_of = peak(compute, convolve)
+        self._counted = counted
         self._flops: dict[Any, float] = {}
         self.restart()
 
@@ -66,7 +75,8 @@ class Meter:
         """
         shapes = tuple(value.shape for value in batch.values())
         if shapes not in self._flops:
-            cost = step_fn.lower(state, batch).cost_analysis() or {}
+            counted = self._counted or step_fn
+            cost = counted.lower(state, batch).cost_analysis() or {}
             self._flops[shapes] = cost.get("flops", 0.0)
         self._done += self._flops[shapes]
         return step_fn(state, batch)
@@ -89,11 +99,11 @@ class Meter:
         return figures
 
 
-def peak(compute: str) -> tuple[float, str]:
+def peak(compute: str, convolve: Callable[..., jax.Array] | None = None) -> tuple[float, str]:
     """FLOP/s of all devices together at matrix products of a dtype, and in words what it is of.
 
     By data sheet for the GPUs and TPUs that are known here; else, and on CPUs, by the best of a few
-    products of 1024×1024 matrices, which takes some milliseconds.
+    products of 1024×1024 matrices, by `convolve` if it is given; that takes some milliseconds.
     """
     kind = jax.devices()[0].device_kind
     known = [name for name in PEAKS if name in kind]
@@ -105,7 +115,7 @@ def peak(compute: str) -> tuple[float, str]:
         # Devices of a CPU are all the same processor.
         on_cpu = jax.default_backend() == "cpu"
         name, count = kind, jax.process_count() if on_cpu else jax.device_count()
-        one, how = _measured(compute), "measured"
+        one, how = _measured(compute, convolve), "measured"
     return one * count, f"{count} x {name}, {one / 1e12:.4g} TFLOP/s each in {compute}, {how}"
 
 
@@ -135,9 +145,13 @@ class Profile:
             self._running = False
 
 
-def _measured(compute: str) -> float:
-    one = jnp.ones((SIDE, SIDE), compute)
-    product: Callable[[jax.Array], jax.Array] = jax.jit(lambda x: x @ x)
+def _measured(compute: str, convolve: Callable[..., jax.Array] | None) -> float:
+    one = jnp.ones((SIDE, SIDE), "float32" if convolve else compute)
+
+    @jax.jit
+    def product(x: jax.Array) -> jax.Array:
+        return convolve(x.reshape(8, -1, 16, SIDE), x[None, None]) if convolve else x @ x
+
     product(one).block_until_ready()
     times = []
     for _ in range(5):

@@ -11,7 +11,7 @@ from flax import nnx
 from jax import lax
 
 from segjax.config import TrainConfig
-from segjax.models import Segmenter, seed_dropout
+from segjax.models import Segmenter, batches_by, seed_dropout
 from segjax.training.losses import label_loss, mask_loss
 from segjax.training.optimizer import has_updated
 
@@ -73,6 +73,7 @@ def make_train_step(
     schedule: optax.Schedule,
     layout: TrainState,
     class_weights: np.ndarray | None = None,
+    convolve: Callable[..., jax.Array] | None = None,
 ) -> TrainStep:
     """The jitted function (state, batch of uint8 images and masks) → (state, figures).
 
@@ -80,7 +81,8 @@ def make_train_step(
 
     The state is donated. The batch is divided among the devices; the norms' statistics are those of
     the whole batch. With `config.compute` "bfloat16" the network computes in it; parameters,
-    running statistics, loss and optimiser stay float32.
+    running statistics, loss and optimiser stay float32. With `convolve` it computes in float32 but
+    for what that multiplies.
 
     Args:
       model: gives the network's form, and stays as it is.
@@ -89,8 +91,9 @@ def make_train_step(
       schedule: step → learning rate, for the figures.
       layout: the sharding of each array of the state.
       class_weights: float32 [classes], of the loss of labels; all 1 if None.
+      convolve: see `segjax.models.batches_by`.
     """
-    compute = jnp.dtype(config.compute)
+    compute = jnp.dtype("float32" if convolve else config.compute)
     graph, params_form, stats_form = nnx.split(
         _in_training(model, compute, config.frozen_norms), nnx.Param, nnx.BatchStat
     )
@@ -102,7 +105,8 @@ def make_train_step(
         network = nnx.merge(graph, _filled(params_form, params), _filled(stats_form, stats))
         seed_dropout(network, key)
         pictures = (batch["image"].astype(jnp.float32) / 255).astype(compute)
-        logits, second = network.with_auxiliary(pictures)
+        with batches_by(convolve):
+            logits, second = network.with_auxiliary(pictures)
         value, terms = criterion(logits, batch["mask"])
         if second is not None:
             terms = {**terms, "auxiliary": criterion(second, batch["mask"])[0]}

@@ -108,10 +108,6 @@ class Studio:
     def close(self) -> None:
         self._worker.close()
 
-    def ended(self, within_s: float) -> bool:
-        """Whether nothing is compiled any more in that time, after `close`."""
-        return self._worker.ended(within_s)
-
     def matting(self, step: Step) -> Matting:
         """One for a new stream.
 

@@ -1,16 +1,22 @@
 """A thread that does one thing after another."""
 
+import atexit
 import itertools
 import queue
 import threading
+import time
+import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
+END_S = 1.0
+"""How long the process's end waits for what is being done."""
+
 
 class Worker:
-    """Like an executor with one thread, but the process does not wait for it at its end: a step
-    that never returns would keep it alive for good."""
+    """Like an executor with one thread, but the process does not wait for it for long at its end: a
+    step that never returns would keep it alive for good."""
 
     def __init__(self, name: str) -> None:
         self._tasks: queue.PriorityQueue[tuple[int, int, Callable[[], None]]] = (
@@ -19,6 +25,7 @@ class Worker:
         self._numbers = itertools.count()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
+        _workers.add(self)
 
     def submit(self, work: Callable[..., Any], *arguments: Any, urgent: bool = True) -> Future[Any]:
         """Has it done after all that was submitted before, or, if it is not `urgent`, when nothing
@@ -50,6 +57,24 @@ class Worker:
                 return
             do()
             del do  # while it waits, it holds nobody's frame
+
+
+_workers: weakref.WeakSet[Worker] = weakref.WeakSet()
+
+
+def end_all(within_s: float = END_S) -> bool:
+    """Closes all that there are; whether they ended in that time.
+
+    Python ends by aborting where a thread comes back from compiled code after it: whoever is told
+    that one goes on ends by `os._exit`.
+    """
+    workers, until_s = list(_workers), time.monotonic() + within_s
+    for worker in workers:
+        worker.close()
+    return all([worker.ended(max(0.0, until_s - time.monotonic())) for worker in workers])
+
+
+atexit.register(end_all)
 
 
 def _end() -> None:

@@ -204,6 +204,15 @@ def test_numbers_of_another_byte_order(path: Path) -> None:
     assert "numbers in the byte order b'big'" in refused(path)
 
 
+def test_an_archive_that_says_it_is_encrypted(path: Path) -> None:
+    write_archive(path, state_dict(ARRAYS), ARRAYS)
+    data = bytearray(path.read_bytes())
+    for mark, at in ((b"PK\3\4", 6), (b"PK\1\2", 8)):  # where an entry's flags stand, twice
+        data[data.index(mark) + at] |= 1
+    path.write_bytes(data)
+    assert "encrypted" in refused(path)
+
+
 @each_format
 def test_a_truncated_file(path: Path, write: Callable[..., None]) -> None:
     write(path)

@@ -22,7 +22,7 @@ def seconds(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 @pytest.fixture
 def known(monkeypatch: pytest.MonkeyPatch) -> None:
     """A device that does 1 TFLOP/s."""
-    monkeypatch.setattr(metering, "peak", lambda compute: (1e12, f"a device in {compute}"))
+    monkeypatch.setattr(metering, "peak", lambda compute, by: (1e12, f"a device in {compute}"))
 
 
 @pytest.mark.usefixtures("known")
@@ -73,7 +73,7 @@ def test_the_peak_of_known_devices_is_that_of_their_data_sheets(
 
 
 def test_the_peak_of_others_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metering, "_measured", lambda compute: 5e11)
+    monkeypatch.setattr(metering, "_measured", lambda compute, by: 5e11)
     monkeypatch.setattr(jax, "device_count", lambda: 8)  # all the same processor
     kind = jax.devices()[0].device_kind
     assert peak("float32") == (5e11, f"1 x {kind}, 0.5 TFLOP/s each in float32, measured")

@@ -1,7 +1,10 @@
 """The order of what is done on the side."""
 
+import subprocess
+import sys
 import threading
 
+from segjax.web import worker as workers
 from segjax.web.worker import Worker
 
 
@@ -19,3 +22,33 @@ def test_what_is_urgent_comes_first_and_each_in_its_order() -> None:
     assert isinstance(failed.exception(10), ZeroDivisionError)
     worker.close()
     assert worker.ended(10)
+
+
+def test_all_are_ended_but_who_does_not_come_back() -> None:
+    idle, busy, go_on = Worker("idle"), Worker("busy"), threading.Event()
+    busy.submit(go_on.wait)
+    assert not workers.end_all(0.2)
+    assert idle.ended(0) and not busy.ended(0)
+    go_on.set()
+    assert workers.end_all(10) and busy.ended(0)
+
+
+COMPUTING = """
+import time
+import numpy as np, cv2
+from segjax.web.worker import Worker
+picture = np.zeros((4000, 4000, 3), np.uint8)
+worker = Worker("busy")
+def compute():
+    until_s = time.monotonic() + 0.5
+    while time.monotonic() < until_s:
+        cv2.resize(picture, (3000, 3000))
+worker.submit(compute)
+time.sleep(0.1)
+"""
+
+
+def test_a_process_ends_in_peace_while_one_computes() -> None:
+    """It aborted in C++ when OpenCV wanted Python back, which had gone."""
+    done = subprocess.run([sys.executable, "-c", COMPUTING], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")

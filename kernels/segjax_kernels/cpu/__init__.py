@@ -6,6 +6,6 @@ compiles the C files here with the compiler at hand for this very processor and 
 in the user's cache folder; from then on it is used. Nothing needs it: XLA computes the same.
 """
 
-from segjax_kernels.cpu.api import available, call, convolution, prepare_kernel
+from segjax_kernels.cpu.api import available, call, convolution, prepare_kernel, trains
 
-__all__ = ["available", "call", "convolution", "prepare_kernel"]
+__all__ = ["available", "call", "convolution", "prepare_kernel", "trains"]

@@ -20,6 +20,9 @@ FUNCTIONS = (
     "smooth",
 )
 
+TRAINING = ("convolve", "differentiate")
+"""Those of a batch in bfloat16, where the processor multiplies it."""
+
 FORMS = ("direct", "pairs", "winograd", "depthwise")
 """Of convolutions, as `convolution.c` numbers them."""
 
@@ -29,6 +32,8 @@ _MIX = np.array([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0
 _loaded: bool | None = None
 _pairs = False
 """Whether it multiplies pairs of bfloat16 numbers."""
+_trains = False
+"""Whether it has the functions of `TRAINING`."""
 
 
 def available() -> bool:
@@ -45,12 +50,18 @@ def available() -> bool:
     return bool(_loaded)
 
 
+def trains() -> bool:
+    """Whether `segjax_kernels.cpu.training` can be used here: AVX512-BF16 is there, or AMX."""
+    return available() and _trains
+
+
 def load(path: Path) -> None:
     """Makes XLA know the library at `path`."""
-    global _loaded, _pairs
+    global _loaded, _pairs, _trains
     functions = ctypes.CDLL(str(path))
     _pairs = bool(ctypes.c_int.in_dll(functions, "segjax_pairs").value)
-    for name in FUNCTIONS:
+    _trains = hasattr(functions, f"segjax_{TRAINING[0]}")
+    for name in (*FUNCTIONS, *(TRAINING if _trains else ())):
         target = f"segjax_{name}"
         capsule = jax.ffi.pycapsule(getattr(functions, target))
         jax.ffi.register_ffi_target(target, capsule, platform="cpu")

@@ -28,7 +28,7 @@ void share(const XLA_FFI_CallFrame *frame, Work *work, const void *job, long uni
 
 /* A thread's own memory, kept for its next call: fresh pages cost more than the work on them. It
  * begins at a multiple of 64 bytes; what it holds is what was left there, or 0. */
-enum { SLOTS = 3 };
+enum { SLOTS = 4 };
 float *scratch(int slot, size_t floats);
 
 /* An int64 and a float given to the call, or 0. */
