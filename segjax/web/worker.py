@@ -71,7 +71,7 @@ def end_all(within_s: float = END_S) -> bool:
     workers, until_s = list(_workers), time.monotonic() + within_s
     for worker in workers:
         worker.close()
-    return all([worker.ended(max(0.0, until_s - time.monotonic())) for worker in workers])
+    return all(worker.ended(max(0.0, until_s - time.monotonic())) for worker in workers)
 
 
 atexit.register(end_all)

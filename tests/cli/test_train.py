@@ -1,3 +1,4 @@
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,10 +9,12 @@ import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
 from segjax import cli, weights
-from segjax.cli.train import Options, parse
+from segjax.cli.train import Options, _convolve, load_config, parse
 from segjax.data.synthetic import write_folder
 from segjax.errors import SegjaxError
 from segjax.training.log import read
+from segjax_kernels.cpu import api
+from segjax_kernels.cpu.training import convolve
 
 PORTRAIT = Path(__file__).parents[2] / "configs" / "portrait.py"
 
@@ -165,3 +168,22 @@ def test_a_config_file_that_is_none(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SegjaxError, match=words):
         parse(argv, "train.py")
+
+
+@pytest.mark.usefixtures("with_c")
+@pytest.mark.parametrize(
+    ("compute", "devices", "multiplies", "by_c"),
+    [
+        ("bfloat16", 1, True, True),
+        ("float32", 1, True, False),
+        ("bfloat16", 8, True, False),  # which XLA divides the batch among
+        ("bfloat16", 1, False, False),
+    ],
+)
+def test_c_convolves_in_bfloat16_on_one_processor_that_multiplies_it(
+    compute: str, devices: int, multiplies: bool, by_c: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api, "_trains", multiplies)
+    monkeypatch.setattr(jax, "device_count", lambda: devices)
+    config = dataclasses.replace(load_config(PORTRAIT), compute=compute)
+    assert _convolve(config) is (convolve if by_c else None)

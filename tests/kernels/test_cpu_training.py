@@ -1,5 +1,7 @@
 """A batch's convolutions in C and their gradients, against XLA's."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -93,7 +95,7 @@ def test_depthwise_ones_against_xla(
     check(x, weights, stride=stride, dilation=dilation, depthwise=True)
 
 
-def check(x: jax.Array, kernel: jax.Array, **options: int) -> None:
+def check(x: jax.Array, kernel: jax.Array, **options: Any) -> None:
     found, backward = jax.vjp(jax.jit(lambda x, k: convolve(x, k, **options)), x, kernel)
     wanted, backward_by_xla = jax.vjp(lambda x, k: by_xla(x, k, **options), x, kernel)
     assert_near(found, wanted)

@@ -1,6 +1,7 @@
 """A batch's convolutions with their gradients, by `training.c`: for training on a CPU."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -51,7 +52,7 @@ def convolve(
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _convolve(x: jax.Array, kernel: jax.Array, dilation: int) -> jax.Array:
+def _convolve(x: jax.Array, kernel: jax.Array, dilation: int) -> Any:
     like = jax.ShapeDtypeStruct((*x.shape[:3], kernel.shape[3]), x.dtype)
     return call("convolve", like, x, kernel, **_numbers(x, kernel, dilation))
 
@@ -71,7 +72,7 @@ def _backward(dilation: int, kept: tuple[jax.Array, jax.Array], dy: jax.Array) -
 _convolve.defvjp(_forward, _backward)
 
 
-def _numbers(x: jax.Array, kernel: jax.Array, dilation: int) -> dict[str, int]:
+def _numbers(x: jax.Array, kernel: jax.Array, dilation: int) -> dict[str, Any]:
     return {
         "size": kernel.shape[0],
         "dilation": dilation,

@@ -1,0 +1,85 @@
+"""Runs whose convolutions the C functions compute: nearly those of float32, and exact to go on."""
+
+import dataclasses
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import pytest
+from jax.experimental.compilation_cache import compilation_cache
+from small_run import TRAIN, VAL, changed, compile_little
+
+from segjax.config import Bucket
+from segjax.errors import SegjaxError
+from segjax.training import loop
+from segjax.training.log import Log, read
+from segjax_kernels import cpu
+from segjax_kernels.cpu.training import convolve
+
+# The hybrid encoder has all kinds: a dense stem of three channels, strides, depthwise, 1×1.
+CONFIG = changed(
+    {
+        "compute": "bfloat16",
+        "model.encoder": "hybrid",
+        "model.encoder_options": {"widths": (8, 8, 16), "depths": (0, 1), "expanded": 16},
+        "data.buckets": (Bucket(32, 48, 1.0),),
+        "steps": 4,
+        "eval_every": 4,
+        "save_every": 2,
+    }
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def trains(
+    with_c: None, quick_compile: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
+    if not cpu.trains():
+        pytest.skip("this processor does not multiply bfloat16")
+    compile_little(tmp_path_factory.mktemp("cache"))
+    compilation_cache.reset_cache()
+    yield
+    jax.config.update("jax_compilation_cache_dir", None)
+    compilation_cache.reset_cache()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that nothing stopped."""
+    workdir = tmp_path_factory.mktemp("whole")
+    loop.train(CONFIG, workdir, TRAIN, VAL, convolve=convolve)
+    return workdir
+
+
+def lines(workdir: Path) -> list[dict[str, Any]]:
+    return [line for line in read(workdir / "log.jsonl") if "loss" in line]
+
+
+def test_a_run_is_nearly_that_of_float32(whole: Path, tmp_path: Path) -> None:
+    loop.train(dataclasses.replace(CONFIG, compute="float32"), tmp_path, TRAIN, VAL)
+    for one, other in zip(lines(whole), lines(tmp_path), strict=True):
+        assert one["loss"] == pytest.approx(other["loss"], rel=0.02)
+        assert one["loss"] != other["loss"]
+    # Operations are those of the program as XLA would have it: C counts none.
+    assert lines(whole)[-1]["peak_share"] > 0
+    assert "in bfloat16, measured" in lines(whole)[-1]["peak_of"]
+
+
+def test_a_run_that_was_stopped_goes_on_exactly(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Interrupting(Log):
+        def write(self, step: int, **figures: Any) -> None:
+            super().write(step, **figures)
+            if step == 1:  # the step that follows is told
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(loop, "Log", Interrupting)
+    with pytest.raises(SegjaxError, match=r"^stopped at step 2 by SIGTERM"):
+        loop.train(CONFIG, tmp_path, TRAIN, VAL, convolve=convolve)
+    monkeypatch.undo()
+    loop.train(CONFIG, tmp_path, TRAIN, VAL, convolve=convolve)
+    assert [line["loss"] for line in lines(tmp_path)] == [line["loss"] for line in lines(whole)]
