@@ -47,12 +47,12 @@ def convolve(
         )
     features = kernel.shape[3]
     kernel = _filled(kernel, 3) if depthwise else _filled(kernel, 2, 3)
-    y = _convolve(_filled(x, 3), kernel, dilation)
+    y: Any = _convolve(_filled(x, 3), kernel, dilation)
     return y[:, ::stride, ::stride, :features]
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _convolve(x: jax.Array, kernel: jax.Array, dilation: int) -> Any:
+def _convolve(x: jax.Array, kernel: jax.Array, dilation: int) -> jax.Array:
     like = jax.ShapeDtypeStruct((*x.shape[:3], kernel.shape[3]), x.dtype)
     return call("convolve", like, x, kernel, **_numbers(x, kernel, dilation))
 
