@@ -233,7 +233,8 @@ class TrainConfig:
     """Weights of the encoder alone to start from, as `segjax import` writes them, or those of a
     network whose encoder it is; none if empty."""
     compute: Literal["float32", "bfloat16"] = "float32"
-    """In which the network computes; parameters and optimiser are float32."""
+    """In which the network computes; parameters and optimiser are float32. On a CPU it is the
+    products of convolutions that are bfloat16, by the C functions; without them it does not pay."""
     frozen_norms: Literal["none", "encoder", "all"] = "none"
     """Batch norms that use their running statistics and keep them, as for very small batches from
     `encoder_init` or `init`; their scales and offsets train on."""

@@ -3,6 +3,7 @@
 import importlib
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import ModuleType
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -85,6 +86,17 @@ def _pretend(there: bool) -> Iterator[None]:
 def with_c(c_library: None) -> Iterator[None]:
     """The library is there."""
     yield from _pretend(True)
+
+
+@pytest.fixture(scope="module")
+def trains_by_c(with_c: None) -> None:
+    """The library computes a batch's convolutions; skipped where the processor cannot."""
+    from segjax_kernels import cpu
+
+    cpuinfo = Path("/proc/cpuinfo")
+    if not cpuinfo.is_file() or "avx512_bf16" not in cpuinfo.read_text():
+        pytest.skip("this processor does not multiply bfloat16")
+    assert cpu.trains()
 
 
 @pytest.fixture(scope="module")

@@ -68,7 +68,7 @@ def train(
       val_source: pictures to validate on.
       draws: how often each training picture is drawn, relative to the others.
       names: of the classes, if there are several; the config's by default.
-      convolve: computes dense convolutions; see `make_train_step`.
+      convolve: computes convolutions; see `make_train_step`.
 
     Returns:
       The path of the weights.
@@ -98,10 +98,9 @@ def train(
     step, parts = int(state.step), config.optimizer.accumulate
 
     class_weights = _class_weights(config, train_source)
-    step_fn, by_xla = (
-        make_train_step(model, optimizer, config, schedule, layout, class_weights, by)
-        for by in (convolve, None)
-    )
+    parts_of_step = model, optimizer, config, schedule, layout, class_weights
+    step_fn = make_train_step(*parts_of_step, convolve)
+    counted = make_train_step(*parts_of_step) if convolve else step_fn
     predict = PicturePredictor(model, area=picture_area(config.model))
     batches = train_batches(
         train_source,
@@ -142,7 +141,7 @@ def train(
         interruptible() as signals,
         _progress(config.steps, step) as progress,
     ):
-        meter = Meter(config.data.batch_size * parts, config.compute, convolve, by_xla)
+        meter = Meter(config.data.batch_size * parts, config.compute, counted, convolve)
         sent: deque[Sent] = deque()
         while step < config.steps and not _gave_up(config, since_best):
             profile.before(step + 1)

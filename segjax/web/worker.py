@@ -25,7 +25,8 @@ class Worker:
         self._numbers = itertools.count()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
-        _workers.add(self)
+        with _lock:
+            _workers.add(self)
 
     def submit(self, work: Callable[..., Any], *arguments: Any, urgent: bool = True) -> Future[Any]:
         """Has it done after all that was submitted before, or, if it is not `urgent`, when nothing
@@ -60,6 +61,7 @@ class Worker:
 
 
 _workers: weakref.WeakSet[Worker] = weakref.WeakSet()
+_lock = threading.Lock()
 
 
 def end_all(within_s: float = END_S) -> bool:
@@ -68,7 +70,8 @@ def end_all(within_s: float = END_S) -> bool:
     Python ends by aborting where a thread comes back from compiled code after it: whoever is told
     that one goes on ends by `os._exit`.
     """
-    workers, until_s = list(_workers), time.monotonic() + within_s
+    with _lock:
+        workers, until_s = list(_workers), time.monotonic() + within_s
     for worker in workers:
         worker.close()
     return all(worker.ended(max(0.0, until_s - time.monotonic())) for worker in workers)

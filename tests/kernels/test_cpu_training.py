@@ -8,17 +8,13 @@ import numpy as np
 import pytest
 from jax import lax
 
-from segjax_kernels import cpu
 from segjax_kernels.cpu import training
 from segjax_kernels.cpu.training import convolve
 
 RNG = np.random.default_rng(0)
 
 
-@pytest.fixture(autouse=True)
-def trains(with_c: None) -> None:
-    if not cpu.trains():
-        pytest.skip("this processor does not multiply bfloat16")
+pytestmark = pytest.mark.usefixtures("trains_by_c")
 
 
 def normal(*shape: int) -> jax.Array:
@@ -112,9 +108,13 @@ def test_what_is_multiplied_is_rounded_to_bfloat16() -> None:
     np.testing.assert_array_equal(convolve(x, depthwise, depthwise=True), x)
 
 
-def test_a_gradient_is_the_same_whatever_the_order_of_the_threads() -> None:
-    x, kernel, dy = normal(16, 24, 24, 32), normal(3, 3, 32, 32), normal(16, 24, 24, 32)
-    gradient = jax.jit(lambda: jax.vjp(lambda k: convolve(x, k), kernel)[1](dy)[0])
+@pytest.mark.parametrize("depthwise", [False, True], ids=["dense", "depthwise"])
+def test_a_gradient_is_the_same_whatever_the_order_of_the_threads(depthwise: bool) -> None:
+    x, dy = normal(16, 24, 24, 32), normal(16, 24, 24, 32)
+    kernel = normal(3, 3, 1 if depthwise else 32, 32)
+    gradient = jax.jit(
+        lambda: jax.vjp(lambda k: convolve(x, k, depthwise=depthwise), kernel)[1](dy)[0]
+    )
     first = gradient()
     for _ in range(20):
         np.testing.assert_array_equal(gradient(), first)
@@ -131,9 +131,29 @@ def test_not_a_number_is_not_lost() -> None:
     [
         (jnp.ones((2, 4, 4, 16), jnp.bfloat16), jnp.ones((3, 3, 16, 16), jnp.bfloat16)),
         (jnp.ones((2, 4, 4, 16)), jnp.ones((2, 2, 16, 16))),
+        (jnp.ones((1, 4, 4, 2896)), jnp.ones((1, 1, 2896, 2897))),
     ],
-    ids=["bfloat16", "an even kernel"],
+    ids=["bfloat16", "an even kernel", "a huge kernel"],
 )
-def test_what_is_beyond_it_is_refused(x: jax.Array, kernel: jax.Array) -> None:
-    with pytest.raises(NotImplementedError, match="float32 with an odd kernel is served"):
+def test_what_is_beyond_it_is_left_to_xla(x: jax.Array, kernel: jax.Array) -> None:
+    with pytest.raises(NotImplementedError, match="float32 with an odd kernel of at most 8388608"):
         convolve(x, kernel)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "depthwise"),
+    [
+        ((3, 3, 32, 16), False),
+        ((3, 1, 16, 16), False),
+        ((3, 3, 1, 32), True),
+        ((3, 3, 16, 16), True),
+    ],
+)
+def test_what_does_not_fit_is_refused(kernel: tuple[int, ...], depthwise: bool) -> None:
+    with pytest.raises(ValueError, match=r"maps of \(2, 4, 4, 16\) and a kernel of .* do not fit"):
+        convolve(jnp.ones((2, 4, 4, 16)), jnp.ones(kernel), depthwise=depthwise)
+
+
+def test_no_picture_has_no_gradient() -> None:
+    gradient = jax.grad(lambda k: convolve(jnp.ones((0, 4, 4, 16)), k).sum())
+    np.testing.assert_array_equal(gradient(jnp.ones((3, 3, 16, 16))), 0)

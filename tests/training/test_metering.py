@@ -29,7 +29,7 @@ def known(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_figures_are_those_since_the_last_reading(seconds: list[float]) -> None:
     product = jax.jit(lambda x, batch: x @ batch["y"])
     x, batch = jnp.ones((64, 32)), {"y": jnp.ones((32, 128))}
-    meter = Meter(6, "float32")
+    meter = Meter(6, "float32", product)
     for began in (0.0, 2.0):
         seconds[0] = began
         with meter.waiting():

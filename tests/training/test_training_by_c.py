@@ -8,15 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 from small_run import TRAIN, VAL, changed, compile_little
 
+from segjax import weights
 from segjax.config import Bucket
 from segjax.errors import SegjaxError
 from segjax.training import loop
+from segjax.training.devices import find_devices
 from segjax.training.log import Log, read
-from segjax_kernels import cpu
+from segjax.training.optimizer import create_optimizer, create_schedule
+from segjax.training.state import create_state, make_train_step
 from segjax_kernels.cpu.training import convolve
 
 # The hybrid encoder has all kinds: a dense stem of three channels, strides, depthwise, 1×1.
@@ -34,11 +38,9 @@ CONFIG = changed(
 
 
 @pytest.fixture(scope="module", autouse=True)
-def trains(
-    with_c: None, quick_compile: None, tmp_path_factory: pytest.TempPathFactory
+def cache(
+    trains_by_c: None, quick_compile: None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[None]:
-    if not cpu.trains():
-        pytest.skip("this processor does not multiply bfloat16")
     compile_little(tmp_path_factory.mktemp("cache"))
     compilation_cache.reset_cache()
     yield
@@ -63,9 +65,26 @@ def test_a_run_is_nearly_that_of_float32(whole: Path, tmp_path: Path) -> None:
     for one, other in zip(lines(whole), lines(tmp_path), strict=True):
         assert one["loss"] == pytest.approx(other["loss"], rel=0.02)
         assert one["loss"] != other["loss"]
-    # Operations are those of the program as XLA would have it: C counts none.
-    assert lines(whole)[-1]["peak_share"] > 0
     assert "in bfloat16, measured" in lines(whole)[-1]["peak_of"]
+
+
+def test_no_convolution_is_left_to_xla_and_all_are_counted(whole: Path) -> None:
+    model = weights.create_model(CONFIG.model)
+    optimizer = create_optimizer(CONFIG.optimizer, CONFIG.steps)
+    schedule = create_schedule(CONFIG.optimizer, CONFIG.steps)
+    state = create_state(model, optimizer)
+    layout = find_devices(4).layout(state)
+    blank = np.zeros((4, 32, 48), np.uint8)
+    batch = {"image": np.stack([blank] * 3, 3), "mask": blank}
+    by_xla, by_c = (
+        make_train_step(model, optimizer, CONFIG, schedule, layout, convolve=by)
+        for by in (None, convolve)
+    )
+    lowered = by_c.lower(state, batch)  # pyright: ignore[reportFunctionMemberAccess]
+    assert "stablehlo.convolution" not in lowered.as_text()
+    meter = loop.Meter(4, "bfloat16", by_xla)
+    meter.call(lambda *_: None, state, batch)
+    assert meter._done > 5 * lowered.cost_analysis()["flops"]
 
 
 def test_a_run_that_was_stopped_goes_on_exactly(

@@ -1,5 +1,6 @@
 """`segjax serve --source browser` as a user starts it, with the real model."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -47,9 +48,12 @@ def address(tmp_path: Path) -> Iterator[str]:
     assert child.returncode == 0 and said.endswith("the server has ended\n"), said
 
 
-def visit(address: str, folder: Path, chromium: str, limit_ms: int = 90_000) -> None:
+def visit(
+    address: str, folder: Path, chromium: str, *, what: str = "#result", limit_ms: int = 90_000
+) -> None:
     """Opens the page in a browser whose camera films the sample's person in a room of one colour,
-    clicks Start, and looks whether the person comes back without the room."""
+    clicks Start, and looks whether the person comes back without the room: in the element `what`,
+    which is "#returned" by WebRTC."""
     from playwright import sync_api
 
     film = np.full((720, 1280, 3), ROOM, np.uint8)
@@ -67,13 +71,15 @@ def visit(address: str, folder: Path, chromium: str, limit_ms: int = 90_000) -> 
                 f"--use-file-for-fake-video-capture={folder / 'film.y4m'}",
             ],
         )
-        page = browser.new_context(permissions=["camera"]).new_page()
+        # The server signs its own certificate.
+        page = browser.new_context(permissions=["camera"], ignore_https_errors=True).new_page()
         page.set_default_timeout(limit_ms)
         page.goto(address)
         start(page)
         choose(page, "Colour")
         page.locator("#color").fill("#e0c020")
-        shown = wait_for_color(page, (0xE0, 0xC0, 0x20), limit_ms=limit_ms)
+        page.wait_for_selector(f"{what}:not([hidden])")
+        shown = wait_for_color(page, (0xE0, 0xC0, 0x20), what=what, limit_ms=limit_ms)
         room = cv2.erode((~person).astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
         room = cv2.resize(room.astype(np.uint8), (640, 360)) > 0
         assert within(shown[room][None], ROOM) < 0.001
@@ -170,26 +176,49 @@ for file, name in (("snmp", "OutNoRoutes"), ("snmp6", "Ip6OutNoRoutes")):
 """
 
 
-def test_with_nothing_but_loopback_it_works_and_listens_nowhere_else(needs: Callable) -> None:
-    """In a network namespace that has no other interface: the real model over the WebSocket, then
-    WebRTC. A packet for anywhere else would be counted as one without a route."""
-    needs("aiortc")
-    apart = [shutil.which("unshare") or "unshare", "--net", "--map-root-user"]
+def in_own_network(needs: Callable, *program: str | Path) -> str:
+    """What a Python program said in a network namespace that has nothing but loopback."""
+    apart = ["unshare", "--net", "--map-root-user"]
     can = sys.platform == "linux" and shutil.which("unshare") is not None
     can = can and subprocess.run([*apart, "true"], capture_output=True).returncode == 0
     needs("a network namespace", can)
     paths = [ROOT, ROOT / "kernels", ROOT / "tests" / "web"]
-    done = subprocess.run(
-        [*apart, sys.executable, "-c", LOOPBACK],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, paths))},
-        capture_output=True,
+    running = subprocess.Popen(
+        [*apart, sys.executable, *program],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, paths)), "SEGJAX_SETTINGS": "off"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     )
-    assert done.returncode == 0, done.stderr
-    said = [line.split() for line in done.stdout.splitlines()]
+    try:
+        said, complained = running.communicate(timeout=240)
+    finally:
+        with contextlib.suppress(ProcessLookupError):  # whoever is left
+            os.killpg(running.pid, signal.SIGKILL)
+    assert running.returncode == 0, complained
+    return said
+
+
+def test_with_nothing_but_loopback_it_works_and_listens_nowhere_else(needs: Callable) -> None:
+    """In a network namespace that has no other interface: the real model over the WebSocket, then
+    WebRTC. A packet for anywhere else would be counted as one without a route."""
+    needs("aiortc")
+    printed = in_own_network(needs, "-c", LOOPBACK)
+    said = [line.split() for line in printed.splitlines()]
     assert [counted for kind, *counted in said if kind == "lost"] == [["0"], ["0"]]
     sockets = [line for line in said if line[0] != "lost"]
     listening = [(kind, there) for kind, _, there, state in sockets if state == "0A"]
     assert listening == [("tcp", "00000000:0000")]  # one, of the page
     assert any(kind == "udp" for kind, *_ in sockets)  # and those of WebRTC
     assert all(here.startswith("0100007F:") for _, here, _, _ in sockets)
+
+
+def test_another_device_gets_its_picture_by_webrtc(needs: Callable, tmp_path: Path) -> None:
+    """From a browser in another network namespace, with a cable to the server's."""
+    for module in ("aiortc", "cryptography", "playwright.sync_api"):
+        needs(module)
+    needs("ip", shutil.which("ip") is not None)
+    devices = Path(__file__).with_name("two_devices.py")
+    said = in_own_network(needs, devices, tmp_path, find_chromium(needs))
+    assert "the person came back by WebRTC" in said

@@ -23,7 +23,7 @@ FUNCTIONS = (
 TRAINING = ("convolve", "differentiate")
 """Those of a batch in bfloat16, where the processor multiplies it."""
 
-FORMS = ("direct", "pairs", "winograd", "depthwise")
+FORMS = ("direct", "pairs", "winograd", "depthwise", "tiles")
 """Of convolutions, as `convolution.c` numbers them."""
 
 _MIX = np.array([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]]) / 24
@@ -34,6 +34,8 @@ _pairs = False
 """Whether it multiplies pairs of bfloat16 numbers."""
 _trains = False
 """Whether it has the functions of `TRAINING`."""
+_tiles = False
+"""Whether the processor multiplies tiles of bfloat16 numbers (AMX)."""
 
 
 def available() -> bool:
@@ -57,9 +59,10 @@ def trains() -> bool:
 
 def load(path: Path) -> None:
     """Makes XLA know the library at `path`."""
-    global _loaded, _pairs, _trains
+    global _loaded, _pairs, _trains, _tiles
     functions = ctypes.CDLL(str(path))
     _pairs = bool(ctypes.c_int.in_dll(functions, "segjax_pairs").value)
+    _tiles = bool(functions.segjax_tiles())
     _trains = hasattr(functions, f"segjax_{TRAINING[0]}")
     for name in (*FUNCTIONS, *(TRAINING if _trains else ())):
         target = f"segjax_{name}"
@@ -135,7 +138,8 @@ def convolution(
     if prepared is None:
         form, prepared = "depthwise" if depthwise else "direct", kernel
     else:
-        form = "pairs" if prepared.dtype == jnp.bfloat16 else "winograd"
+        form = {6: "tiles", 3: "pairs"}[prepared.ndim]
+        form = form if prepared.dtype == jnp.bfloat16 else "winograd"
     shape = (1, -(-height // stride), -(-width // stride), features)
     result = jax.ShapeDtypeStruct(shape, x.dtype)
     numbers: Any = {"form": FORMS.index(form), "size": size, "stride": stride, "dilation": dilation}
@@ -157,8 +161,13 @@ def prepare_kernel(
     size, channels, features = kernel.shape[1:]
     if depthwise or not available():
         return None
+    numbers = np if isinstance(kernel, np.ndarray) else jnp
+    if bfloat16 and _tiles:
+        runs = kernel.reshape(size, size * channels, features)
+        runs = numbers.pad(runs, ((0, 0), (0, -runs.shape[1] % 32), (0, -features % 16)))
+        tiles = runs.reshape(size, -1, 16, 2, runs.shape[2] // 16, 16)
+        return tiles.transpose(4, 0, 1, 2, 5, 3).astype(jnp.bfloat16)
     if size == 3 and stride == 1:
-        numbers = np if isinstance(kernel, np.ndarray) else jnp
         mix = _MIX.astype(np.float32)
         mixed = numbers.einsum("yi,xj,ijcf->yxcf", mix, mix, kernel)
         return mixed.reshape(-1, channels, features)

@@ -61,6 +61,6 @@ EXPORT XLA_FFI_Error *segjax_box(XLA_FFI_CallFrame *frame) {
                  .height = in->dims[in->rank - 2],
                  .width = in->dims[in->rank - 1],
                  .radius = attribute(frame, "radius")};
-  share(frame, box, &b, leading(in, 1), false);
+  share(frame, box, &b, leading(in, 1), AWAKE);
   return NULL;
 }

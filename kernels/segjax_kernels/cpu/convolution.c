@@ -7,11 +7,7 @@
  *   - depthwise: a vector of channels at a time, whose map then lies in the nearest cache.
  * Vectors are GCC's and Clang's; LANES and PIXELS fit the registers of what -march=native gives.
  */
-#ifdef __AVX512BF16__
-#include <immintrin.h>
-#endif
-
-#include "native.h"
+#include "tiles.h"
 
 #if defined(__AVX512F__)
 enum { LANES = 16, PIXELS = 8 };
@@ -42,7 +38,7 @@ typedef struct {
   bool relu;
 } Product;
 
-#define DEFINE_TILE(NAME, VECTOR, COUNT, VECTORS, ADD_PRODUCT)                                          \
+#define DEFINE_TILE(NAME, VECTOR, COUNT, VECTORS, ADD_PRODUCT)                             \
   static void NAME(const Product *restrict p) {                                            \
     enum { SIZE = sizeof(VECTOR) / sizeof(float) };                                        \
     VECTOR sums[COUNT][VECTORS];                                                           \
@@ -151,12 +147,12 @@ typedef struct {
   const float *x, *kernel, *bias, *add;
   float *out;
   long h, w, channels, out_h, out_w, features, size, stride, dilation;
-  long pixels; /* of the result, whose last row may be shorter */
+  long pixels, pixels_in; /* of the result and the map, whose last rows may be shorter */
   bool relu, pairs;
 } Conv;
 
 /* A float's bits, whose upper half is the nearest bfloat16. */
-static inline uint32_t rounded(float x) {
+static inline uint32_t nearest(float x) {
   uint32_t bits;
   memcpy(&bits, &x, sizeof bits);
   return bits + 0x7fff + (bits >> 16 & 1);
@@ -174,7 +170,7 @@ static void fill_patch(float *patch, const Conv *c, long top, long reach) {
     if (!c->pairs)
       memcpy(patch + at, from, count * sizeof(float));
     else
-      for (long i = 0; i < count; i++) halves[i] = rounded(from[i]) >> 16;
+      for (long i = 0; i < count; i++) halves[i] = nearest(from[i]) >> 16;
   }
 }
 
@@ -301,6 +297,92 @@ static void winograd(const void *job, long begin, long end) {
   }
 }
 
+/* --- by tiles of AMX ----------------------------------------------------------------------- */
+
+enum { GROUP = 4, STRIP = 128 }; /* rows of a unit, pixels of a row where one is as good as another */
+
+#ifdef __AVX512BF16__
+
+/* The rows of the map under a unit, a row's end being the next one's begin: one run of zeros is for
+ * both. `slack` numbers behind them are read, too, and count for nothing, but must be some. */
+static void fill_group(uint16_t *patch, const Conv *c, long top, long rows, long slack) {
+  const long pad = (c->size - 1) / 2 * c->channels, pitch = c->w * c->channels + pad;
+  for (long r = 0; r < rows; r++, patch += pitch) {
+    const long y = top + r, inside = MIN(c->w, c->pixels_in - y * c->w) * c->channels;
+    const long count = y < 0 || inside < 0 ? 0 : inside;
+    const float *from = c->x + y * c->w * c->channels;
+    memset(patch, 0, pad * sizeof *patch);
+    long i = 0;
+    for (; i + SIDE <= count; i += SIDE)
+      _mm256_storeu_si256((__m256i *)(patch + pad + i), rounded(from + i));
+    for (; i < count; i++) patch[pad + i] = nearest(from[i]) >> 16;
+    memset(patch + pad + i, 0, (pitch - pad - i) * sizeof *patch);
+  }
+  memset(patch, 0, (pad + slack) * sizeof *patch);
+}
+
+/* Sums become results, `count` pixels of them from number `at` of a unit's `run` on. */
+static void give(const Conv *c, const float *sums, long top, long width, long at, long count, long j,
+                 int across) {
+  for (int half = 0; half < across; half++) {
+    const long feature = j + half * SIDE;
+    const __mmask16 some = (1u << MIN(SIDE, c->features - feature)) - 1;
+    const __m512 bias = _mm512_maskz_loadu_ps(some, c->bias + feature);
+    for (long m = 0; m < count; m++) {
+      const long x = (at + m) % width, pixel = (top + (at + m) / width) * c->out_w + x;
+      if (x >= c->out_w || pixel >= c->pixels) continue;
+      const long to = pixel * c->features + feature;
+      __m512 sum = _mm512_load_ps(sums + (2 * m + half) * SIDE) + bias;
+      if (c->add) sum += _mm512_maskz_loadu_ps(some, c->add + to);
+      /* Not NaN to 0: see RELU. */
+      if (c->relu) sum = _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(sum, _mm512_setzero_ps(), _CMP_NLT_UQ), sum);
+      _mm512_mask_storeu_ps(c->out + to, some, sum);
+    }
+  }
+}
+
+/* Units are groups of rows of the result. */
+static void by_tiles(const void *job, long begin, long end) {
+  const Conv *c = job;
+  const long pad = (c->size - 1) / 2, pitch = c->w + pad, stride = c->stride;
+  const long steps = (c->size * c->channels + DEPTH - 1) / DEPTH;
+  const long rows_in = (GROUP - 1) * stride + c->size;
+  const long slack = (2 * SIDE * stride + c->size) * c->channels + DEPTH;
+  uint16_t *patch = (uint16_t *)scratch(0, (rows_in * pitch + pad) * c->channels + slack);
+  float *sums = scratch(1, 4 * SIDE * SIDE);
+  begin_tiles();
+  for (long unit = begin; unit < end; unit++) {
+    const long top = unit * GROUP, rows = MIN(GROUP, c->out_h - top);
+    fill_group(patch, c, top * stride - pad, (rows - 1) * stride + c->size, slack);
+    /* With a stride of 1 the rows are one run of results, a few of them between two rows. */
+    const long runs = stride == 1 ? 1 : rows, width = stride == 1 ? pitch : c->out_w;
+    const long length = stride == 1 ? (rows - 1) * pitch + c->out_w : c->out_w;
+    for (long j = 0; j < c->features; j += 2 * SIDE) {
+      const int across = j + SIDE < c->features ? 2 : 1;
+      Tiles p = {.pitch = stride * c->channels,
+                 .below = SIDE * stride * c->channels,
+                 .row = pitch * c->channels,
+                 .next = c->size * steps * TILE,
+                 .runs = c->size,
+                 .steps = steps,
+                 .sums = sums,
+                 .width = 2 * SIDE,
+                 .fresh = true};
+      p.columns = (const uint16_t *)c->kernel + j / SIDE * p.next;
+      for (long run = 0; run < runs; run++)
+        for (long at = 0; at < length; at += 2 * SIDE) {
+          p.rows = patch + (run * pitch + at) * stride * c->channels;
+          multiply(&p, length - at > SIDE ? 2 : 1, across, true);
+          give(c, sums, top + run, width, at, MIN(2 * SIDE, length - at), j, across);
+        }
+    }
+  }
+  end_tiles();
+}
+#else
+static void by_tiles(const void *job, long begin, long end) {}
+#endif
+
 /* --- depthwise ----------------------------------------------------------------------------- */
 
 /* Units are vectors of channels. */
@@ -340,10 +422,10 @@ static void depthwise(const void *job, long begin, long end) {
 
 /* --- XLA's side ---------------------------------------------------------------------------- */
 
-enum { DIRECT, PAIRS, WINOGRAD, DEPTHWISE }; /* forms, as the caller numbers them */
+enum { DIRECT, PAIRS, WINOGRAD, DEPTHWISE, TILES }; /* forms, as the caller numbers them */
 
-/* (x [1, h, w, channels], kernel, bias[, add]) -> out [1, out_h, out_w, features]. The kernel is laid
- * out for its form. The caller checks shapes; every number of channels is a multiple of 8. */
+/* (x [1, h, w, channels], kernel, bias[, add]) -> out [1, out_h, out_w, features]. The kernel is
+ * laid out for its form. The caller checks shapes; every number of channels is a multiple of 8. */
 EXPORT XLA_FFI_Error *segjax_convolution(XLA_FFI_CallFrame *frame) {
   if (only_asks(frame)) return NULL;
   XLA_FFI_Buffer **args = (XLA_FFI_Buffer **)frame->args.args, *out = frame->rets.rets[0];
@@ -365,17 +447,20 @@ EXPORT XLA_FFI_Error *segjax_convolution(XLA_FFI_CallFrame *frame) {
             .relu = attribute(frame, "relu"),
             .pairs = form == PAIRS};
   if (form == DEPTHWISE) {
-    share(frame, depthwise, &c, c.channels / LANES, true);
+    share(frame, depthwise, &c, c.channels / LANES, FEW);
   } else if (form == WINOGRAD) {
     const long tiles = (c.w + 3) / 4 * ((c.h + 3) / 4);
-    share(frame, winograd, &c, (tiles + PIXELS - 1) / PIXELS, true);
+    share(frame, winograd, &c, (tiles + PIXELS - 1) / PIXELS, FEW);
   } else {
-    c.pixels = c.out_h * c.out_w;
+    c.pixels = c.out_h * c.out_w, c.pixels_in = c.h * c.w;
     if (c.size == 1 && c.stride == 1) { /* other rows are as good, and fill the tiles */
-      c.w = c.out_w = ROW;
-      c.h = c.out_h = (c.pixels + ROW - 1) / ROW;
+      c.w = c.out_w = form == TILES ? STRIP : ROW;
+      c.h = c.out_h = (c.pixels + c.w - 1) / c.w;
     }
-    share(frame, direct, &c, c.out_h, true);
+    if (form == TILES)
+      share(frame, by_tiles, &c, (c.out_h + GROUP - 1) / GROUP, FEW);
+    else
+      share(frame, direct, &c, c.out_h, FEW);
   }
   return NULL;
 }

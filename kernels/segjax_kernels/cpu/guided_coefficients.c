@@ -34,14 +34,16 @@ static void halve(const void *job, long begin, long end) {
       float *restrict out = small_row(guide, guide->half, picture, map, y);
       for (long x = 0; x < guide->width / 2; x++)
         out[x] = (above[2 * x] + below[2 * x] + above[2 * x + 1] + below[2 * x + 1]) / 4;
-      if (guide->width % 2) out[guide->width / 2] = (above[guide->width - 1] + below[guide->width - 1]) / 2;
+      const long last = guide->width - 1;
+      if (guide->width % 2) out[guide->width / 2] = (above[last] + below[last]) / 2;
     }
 }
 
 /* alpha ≈ red, green and blue times a number each, plus one: solved for every window. */
 static void fit(const void *job, long begin, long end) {
   const Guide *guide = job;
-  const long width = guide->half_width, wide = width + 2 * guide->radius, side = 2 * guide->radius + 1;
+  const long radius = guide->radius, side = 2 * radius + 1;
+  const long width = guide->half_width, wide = width + 2 * radius;
   const float *rows[MAPS][side];
   float *rooms = scratch(0, (MAPS + PRODUCTS) * (wide + width));
   float *means = rooms + (MAPS + PRODUCTS) * wide;
@@ -70,7 +72,8 @@ static void fit(const void *job, long begin, long end) {
     for (int map = 0; map < MAPS + PRODUCTS; map++)
       across(rooms + map * wide, width, guide->radius, means + map * width);
     float *out[MAPS];
-    for (int map = 0; map < MAPS; map++) out[map] = small_row(guide, guide->fitted, picture, map, y);
+    for (int map = 0; map < MAPS; map++)
+      out[map] = small_row(guide, guide->fitted, picture, map, y);
     const float soft = guide->softness;
 #define MEAN(map) means[(map) * width + x]
 #pragma GCC ivdep
@@ -99,8 +102,9 @@ static void average(const void *job, long begin, long end) {
   for (long unit = begin; unit < end; unit++)
     for (int map = 0; map < MAPS; map++) {
       const long picture = unit / guide->half_height, y = unit % guide->half_height;
-      box_row(small_row(guide, guide->fitted, picture, map, 0), y, guide->half_height, guide->half_width,
-              guide->radius, room, small_row(guide, guide->mean, picture, map, y));
+      box_row(small_row(guide, guide->fitted, picture, map, 0), y, guide->half_height,
+              guide->half_width, guide->radius, room,
+              small_row(guide, guide->mean, picture, map, y));
     }
 }
 
@@ -112,7 +116,8 @@ static void apply(const void *job, long begin, long end) {
   for (long unit = begin; unit < end; unit++) {
     const long picture = unit / guide->height, y = unit % guide->height;
     const long own = y / 2, other = MIN(MAX(own + (y % 2 ? 1 : -1), 0), guide->half_height - 1);
-    float *restrict moved = guide->moved + unit * width, *restrict bright = guide->brightness + unit * width;
+    float *restrict moved = guide->moved + unit * width;
+    float *restrict bright = guide->brightness + unit * width;
     for (int map = 0; map < MAPS; map++) {
       const float *a = small_row(guide, guide->mean, picture, map, own);
       const float *b = small_row(guide, guide->mean, picture, map, other);
@@ -159,10 +164,10 @@ EXPORT XLA_FFI_Error *segjax_guided_coefficients(XLA_FFI_CallFrame *frame) {
                    .half_width = half_width,
                    .radius = attribute(frame, "radius"),
                    .softness = fraction(frame, "softness")};
-  share(frame, halve, &g, count * half_height, false);
-  share(frame, fit, &g, count * half_height, false);
-  share(frame, average, &g, count * half_height, false);
-  share(frame, apply, &g, count * height, false);
+  share(frame, halve, &g, count * half_height, AWAKE);
+  share(frame, fit, &g, count * half_height, AWAKE);
+  share(frame, average, &g, count * half_height, AWAKE);
+  share(frame, apply, &g, count * height, AWAKE);
   fit_lines(frame, g.moved, g.brightness, count * height, height, width, attribute(frame, "near"),
             fraction(frame, "near_softness"), out[0]->data, out[1]->data);
   return NULL;

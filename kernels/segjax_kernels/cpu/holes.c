@@ -71,6 +71,6 @@ EXPORT XLA_FFI_Error *segjax_fill_holes(XLA_FFI_CallFrame *frame) {
                   .width = in->dims[in->rank - 1],
                   .reach = attribute(frame, "reach"),
                   .diagonal = attribute(frame, "diagonal")};
-  share(frame, fill, &f, leading(in, 2), false);
+  share(frame, fill, &f, leading(in, 2), AWAKE);
   return NULL;
 }

@@ -72,11 +72,11 @@ void fit_lines(const XLA_FFI_CallFrame *frame, const float *alpha, const float *
                    .width = width,
                    .radius = radius,
                    .softness = softness};
-  share(frame, fit, &l, rows, false);
-  share(frame, average, &l, rows, false);
+  share(frame, fit, &l, rows, AWAKE);
+  share(frame, average, &l, rows, AWAKE);
 }
 
-/* alpha, brightness float32 [..., height, width], radius, softness -> slope, offset of that shape. */
+/* alpha, brightness float32 [..., height, width], radius, softness -> slope, offset, of its shape */
 EXPORT XLA_FFI_Error *segjax_fit_lines(XLA_FFI_CallFrame *frame) {
   if (only_asks(frame)) return NULL;
   const XLA_FFI_Buffer *alpha = frame->args.args[0], *brightness = frame->args.args[1];

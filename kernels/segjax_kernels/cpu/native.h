@@ -22,9 +22,12 @@
 /* Does units begin..end-1 of a job. */
 typedef void Work(const void *job, long begin, long end);
 
-/* Does units 0..units-1, with others if there are any who have no other job. `wake` those who sleep
- * for what takes half a millisecond or is the first job of many; less is done before they come. */
-void share(const XLA_FFI_CallFrame *frame, Work *work, const void *job, long units, bool wake);
+/* Who helps: those who are awake, since less than half a millisecond is done before others come; a
+ * few, for that and the first job of many; as many as XLA has, for a batch's. */
+typedef enum { AWAKE, FEW, MANY } Who;
+
+/* Does units 0..units-1, with others if there are any who have no other job. */
+void share(const XLA_FFI_CallFrame *frame, Work *work, const void *job, long units, Who who);
 
 /* A thread's own memory, kept for its next call: fresh pages cost more than the work on them. It
  * begins at a multiple of 64 bytes; what it holds is what was left there, or 0. */

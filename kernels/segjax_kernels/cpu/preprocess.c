@@ -73,6 +73,6 @@ EXPORT XLA_FFI_Error *segjax_preprocess(XLA_FFI_CallFrame *frame) {
                     .columns = in->dims[2],
                     .height = out->dims[1],
                     .width = out->dims[2]};
-  share(frame, shrink, &s, out->dims[0] * s.height, false);
+  share(frame, shrink, &s, out->dims[0] * s.height, AWAKE);
   return NULL;
 }

@@ -75,7 +75,8 @@ static void mix(const void *job, long begin, long end) {
 #pragma GCC ivdep
     for (long x = 0; x < width; x++) {
       const int finite = alpha[x] - alpha[x] == 0;
-      const float mask = finite ? alpha[x] : 0, now = mask - before[x], then = latest[x] - before[x];
+      const float mask = finite ? alpha[x] : 0;
+      const float now = mask - before[x], then = latest[x] - before[x];
       const float plainly = climb(s->fall, -MAX(now, then)) * climb(s->gone, -MAX(mask, latest[x]));
       const float agreed = MAX(climb(s->rise, MIN(now, then)), plainly);
       const float moves = MAX(climb(s->motion, change[x]), agreed);
@@ -135,8 +136,8 @@ EXPORT XLA_FFI_Error *segjax_smooth(XLA_FFI_CallFrame *frame) {
                     .are_broken = &broken,
                     .are_shown = &shown,
                     .are_sure = &sure};
-  share(frame, compare, &s, height, false);
-  share(frame, mix, &s, height, false);
+  share(frame, compare, &s, height, AWAKE);
+  share(frame, mix, &s, height, AWAKE);
   const Ramp presence = ramp_between(GIVEN(nobody), GIVEN(somebody));
   const float factor = broken ? NAN : climb(presence, (float)sure / MAX(shown, 1));
   for (long i = 0; i < height * width; i++) s.result[i] = s.mixed[i] * factor;

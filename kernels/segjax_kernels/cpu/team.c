@@ -9,7 +9,7 @@
 
 /* A frame is thirty short jobs, each behind the other. XLA's pool takes longer to wake than some of
  * them last, so a few threads of our own wait for the next one by spinning, for a while. */
-enum { MOST_THREADS = 4, SPINS = 100 };
+enum { MOST_THREADS = 64, FEW_THREADS = 4, SPINS = 100 };
 
 /* A while. Whoever waits on the core of the one that works makes room for it. */
 static void spin(void) {
@@ -55,8 +55,8 @@ static void *helper(void *unused) {
   return unused;
 }
 
-/* As many as XLA has: it knows what the process is bound to. */
-static int wanted_threads(const XLA_FFI_CallFrame *frame) {
+/* As many as XLA has, but for a frame's short jobs: it knows what the process is bound to. */
+static int wanted_threads(const XLA_FFI_CallFrame *frame, Who who) {
   int64_t threads = 1;
   XLA_FFI_ThreadPool_NumThreads_Args count = {
       .struct_size = XLA_FFI_ThreadPool_NumThreads_Args_STRUCT_SIZE,
@@ -65,7 +65,7 @@ static int wanted_threads(const XLA_FFI_CallFrame *frame) {
   XLA_FFI_Error_Destroy_Args failure = {.struct_size = XLA_FFI_Error_Destroy_Args_STRUCT_SIZE};
   failure.error = frame->api->XLA_FFI_ThreadPool_NumThreads(&count);
   if (failure.error) frame->api->XLA_FFI_Error_Destroy(&failure);
-  return MIN(threads, MOST_THREADS);
+  return MIN(threads, who == MANY ? MOST_THREADS : FEW_THREADS);
 }
 
 /* Linux likes to wake a thread where its waker runs, and moves it away milliseconds later. */
@@ -84,10 +84,10 @@ static void wake_elsewhere(void) {
   pthread_mutex_unlock(&team.lock);
 }
 
-void share(const XLA_FFI_CallFrame *frame, Work *work, const void *job, long units, bool wake) {
-  const int threads = wanted_threads(frame);
+void share(const XLA_FFI_CallFrame *frame, Work *work, const void *job, long units, Who who) {
+  const int threads = wanted_threads(frame, who);
   const bool all_sleep = atomic_load(&team.asleep) + 1 >= team.threads;
-  const bool alone = threads == 1 || units == 1 || (!wake && all_sleep);
+  const bool alone = threads == 1 || units == 1 || (who == AWAKE && all_sleep);
   if (alone || pthread_mutex_trylock(&team.turn)) {
     work(job, 0, units);
     return;

@@ -1,18 +1,14 @@
-/* A batch's convolutions of stride 1 and the gradients of their kernels: what training on a CPU takes
- * most of its time for. float32 NHWC maps and HWIO kernels.
+/* A batch's convolutions of stride 1 and the gradients of their kernels: what training on a CPU
+ * takes most of its time for. float32 NHWC maps and HWIO kernels.
  *
- * Dense ones round numbers to bfloat16 and sum their products in float32. They are matrix products of
- * maps laid flat: with zeros around them, one row of pixels behind the other, the pixels under one tap
- * of a kernel lie equally far from those of the result, however long the run. The few results between
- * two rows belong to nobody. A product is of tiles of 16x32 and 32x16 numbers: one instruction of AMX,
- * 16x16 of AVX512-BF16.
+ * Dense ones round numbers to bfloat16 and sum their products in float32. They are matrix products
+ * of maps laid flat: with zeros around them, one row of pixels behind the other, the pixels under
+ * one tap of a kernel lie equally far from those of the result, however long the run. The few
+ * results between two rows belong to nobody.
  *
  * Depthwise ones take a vector of channels at a time, in float32.
  */
-#define _GNU_SOURCE /* for syscall */
-#include "native.h"
-
-enum { SIDE = 16, DEPTH = 32, TILE = SIDE * DEPTH }; /* of a tile: rows and columns, products, numbers */
+#include "tiles.h"
 
 typedef struct {
   const float *x, *dy;
@@ -36,12 +32,6 @@ static long reach_of(const Batch *b) { return (b->size - 1) * b->dilation * (pit
 static long up(long number, long to) { return (number + to - 1) / to * to; }
 
 #ifdef __AVX512BF16__
-#include <immintrin.h>
-
-static inline __m256i rounded(const float *x) {
-  return (__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(x));
-}
-
 /* Lays a picture's map flat, `pixels` of them, the first at the first tap of the first result. */
 static void lay_flat(const Batch *b, const float *x, uint16_t *flat, long pixels) {
   const long pad = pad_of(b), pitch = pitch_of(b), c = b->channels;
@@ -49,102 +39,17 @@ static void lay_flat(const Batch *b, const float *x, uint16_t *flat, long pixels
   for (long y = 0; y < b->h; y++) {
     uint16_t *to = flat + ((pad + y) * pitch + pad) * c;
     const float *from = x + y * b->w * c;
-    for (long i = 0; i < b->w * c; i += SIDE) _mm256_storeu_si256((__m256i *)(to + i), rounded(from + i));
+    for (long i = 0; i < b->w * c; i += SIDE)
+      _mm256_storeu_si256((__m256i *)(to + i), rounded(from + i));
   }
-}
-
-/* --- products of tiles --------------------------------------------------------------------- */
-
-/* sums[16 i .. ][16 j .. ] += the products of `steps` tiles of rows and of columns. Rows of numbers
- * lie `pitch` apart and go on from tile to tile, or, with `hop`, as far behind each other; columns
- * are tiles of pairs, [pair][column][2], one behind the other and `next` from those of the next j. */
-typedef struct {
-  const uint16_t *rows, *columns;
-  long pitch, below, next, steps, hop;
-  float *sums;
-  long width; /* of a row of sums */
-} Product;
-
-static inline __attribute__((always_inline)) void plain(const Product *p, int down, int across) {
-  for (int i = 0; i < down; i++)
-    for (int j = 0; j < across; j++) {
-      float *sums = p->sums + i * SIDE * p->width + j * SIDE;
-      __m512 kept[SIDE];
-      UNROLL for (int m = 0; m < SIDE; m++) kept[m] = _mm512_loadu_ps(sums + m * p->width);
-      for (long step = 0; step < p->steps; step++) {
-        const uint16_t *rows = p->rows + i * p->below + step * p->hop;
-        const uint16_t *columns = p->columns + j * p->next + step * TILE;
-        for (int k = 0; k < DEPTH; k += 2) {
-          const __m512bh pairs = (__m512bh)_mm512_load_si512(columns + k * SIDE);
-          UNROLL for (int m = 0; m < SIDE; m++) {
-            int two;
-            memcpy(&two, rows + m * p->pitch + k, sizeof two);
-            kept[m] = _mm512_dpbf16_ps(kept[m], (__m512bh)_mm512_set1_epi32(two), pairs);
-          }
-        }
-      }
-      UNROLL for (int m = 0; m < SIDE; m++) _mm512_storeu_ps(sums + m * p->width, kept[m]);
-    }
-}
-
-#ifdef __AMX_BF16__
-#include <sys/syscall.h>
-#include <unistd.h>
-
-/* Linux gives the tiles to a process that asks for them. */
-static bool may_use_tiles(void) {
-  enum { ARCH_REQ_XCOMP_PERM = 0x1023, TILES = 18 };
-  return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, TILES) == 0;
-}
-
-static void begin_tiles(void) {
-  struct { uint8_t palette, start, reserved[14]; uint16_t bytes[16]; uint8_t rows[16]; } shape = {1};
-  for (int tile = 0; tile < 8; tile++) shape.bytes[tile] = 64, shape.rows[tile] = SIDE;
-  _tile_loadconfig(&shape);
-}
-
-static void end_tiles(void) { _tile_release(); }
-
-#define SUMS(DO)                                                            \
-  DO(0, p->sums);                                                           \
-  if (across > 1) DO(1, p->sums + SIDE);                                    \
-  if (down > 1) DO(2, p->sums + SIDE * p->width);                           \
-  if (down > 1 && across > 1) DO(3, p->sums + SIDE * p->width + SIDE)
-#define TAKE(tile, sums) _tile_loadd(tile, sums, p->width * sizeof(float))
-#define KEEP(tile, sums) _tile_stored(tile, sums, p->width * sizeof(float))
-
-static inline __attribute__((always_inline)) void tiled(const Product *p, int down, int across) {
-  SUMS(TAKE);
-  const uint16_t *rows = p->rows, *columns = p->columns;
-  for (long step = 0; step < p->steps; step++, rows += p->hop, columns += TILE) {
-    _tile_loadd(4, rows, p->pitch * sizeof *rows);
-    _tile_loadd(6, columns, 2 * DEPTH);
-    _tile_dpbf16ps(0, 4, 6);
-    if (across > 1) _tile_loadd(7, columns + p->next, 2 * DEPTH);
-    if (across > 1) _tile_dpbf16ps(1, 4, 7);
-    if (down > 1) _tile_loadd(5, rows + p->below, p->pitch * sizeof *rows);
-    if (down > 1) _tile_dpbf16ps(2, 5, 6);
-    if (down > 1 && across > 1) _tile_dpbf16ps(3, 5, 7);
-  }
-  SUMS(KEEP);
-}
-#else
-static bool may_use_tiles(void) { return false; }
-static void begin_tiles(void) {}
-static void end_tiles(void) {}
-#define tiled plain
-#endif
-
-static void multiply(const Product *p, int down, int across, bool amx) {
-#define OF(D, A) if (down == D && across == A) { if (amx) tiled(p, D, A); else plain(p, D, A); }
-  OF(1, 1) OF(1, 2) OF(2, 1) OF(2, 2)
-#undef OF
 }
 
 /* --- the convolution ----------------------------------------------------------------------- */
 
 /* Taps whose channels lie one behind the other in a map are one run of numbers. */
-static long run_of(const Batch *b) { return b->dilation == 1 ? b->size * b->channels : b->channels; }
+static long run_of(const Batch *b) {
+  return b->dilation == 1 ? b->size * b->channels : b->channels;
+}
 
 static long runs_of(const Batch *b) { return b->size * b->size * b->channels / run_of(b); }
 
@@ -152,8 +57,8 @@ static inline uint16_t rounded_one(float x) {
   return (uint16_t)_mm_extract_epi16((__m128i)_mm_cvtneps_pbh(_mm_set_ss(x)), 0);
 }
 
-/* The kernel as tiles of columns, [feature / 16][run][step][pair][16][2], a run's end filled up by 0:
- * what the map holds there does not count. */
+/* The kernel as tiles of columns, [feature / 16][run][step][pair][16][2], a run's end filled up by
+ * 0: numbers that the map holds there do not count. Runs go down one column of taps after the other. */
 static void lay_kernel(const Batch *b, const float *kernel, uint16_t *tiles) {
   const long run = run_of(b), steps = up(run, DEPTH) / DEPTH, n = b->features;
   for (long block = 0; block < n / SIDE; block++)
@@ -161,8 +66,9 @@ static void lay_kernel(const Batch *b, const float *kernel, uint16_t *tiles) {
       for (long k = 0; k < steps * DEPTH; k++)
         for (long j = 0; j < SIDE; j++) {
           const long tile = (block * runs_of(b) + r) * steps + k / DEPTH, pair = k % DEPTH / 2;
+          const long from = r % b->size * (runs_of(b) / b->size) + r / b->size;
           tiles[tile * TILE + (pair * SIDE + j) * 2 + k % 2] =
-              k < run ? rounded_one(kernel[(r * run + k) * n + block * SIDE + j]) : 0;
+              k < run ? rounded_one(kernel[(from * run + k) * n + block * SIDE + j]) : 0;
         }
 }
 
@@ -181,14 +87,15 @@ static void convolve(const void *job, long begin, long end) {
     for (long j = 0; j < n; j += 2 * SIDE) {
       const int across = j + SIDE < n ? 2 : 1;
       for (long at = 0; at < length; at += 2 * SIDE) {
-        Product p = {.pitch = c, .below = SIDE * c, .next = runs * steps * TILE, .steps = steps,
-                     .hop = DEPTH, .sums = sums, .width = 2 * SIDE};
-        memset(sums, 0, 4 * SIDE * SIDE * sizeof *sums);
-        p.columns = b->kernel + j / SIDE * p.next;
-        for (long r = 0; r < runs; r++, p.columns += steps * TILE) {
-          const long y = b->dilation == 1 ? r : r / b->size, x = b->dilation == 1 ? 0 : r % b->size;
-          p.rows = flat + (at + (y * pitch + x) * b->dilation) * c;
+        Tiles p = {.pitch = c, .below = SIDE * c, .row = b->dilation * pitch * c,
+                   .next = runs * steps * TILE, .runs = b->size, .steps = steps,
+                   .sums = sums, .width = 2 * SIDE, .fresh = true};
+        /* A run down each column of taps, or, where they lie side by side, one down all. */
+        for (long x = 0; x < runs / b->size; x++) {
+          p.rows = flat + (at + x * b->dilation) * c;
+          p.columns = b->kernel + j / SIDE * p.next + x * b->size * steps * TILE;
           multiply(&p, 2, across, b->amx);
+          p.fresh = false;
         }
         for (long m = 0; m < MIN(2 * SIDE, length - at); m++) {
           const long y = (at + m) / pitch, x = (at + m) % pitch;
@@ -203,7 +110,7 @@ static void convolve(const void *job, long begin, long end) {
 
 /* --- the kernel's gradient ----------------------------------------------------------------- */
 
-/* Pixels of which the products are added up before those of the next channels, in the nearest cache. */
+/* Pixels whose products are added up before those of the next channels, in the nearest cache. */
 enum { STRETCH = 2048 };
 
 /* [pixels][channels] → [channels][pixels], both whole multiples of 16. */
@@ -215,8 +122,8 @@ static void turn(const uint16_t *flat, uint16_t *turned, long pixels, long chann
           turned[(c + i) * pixels + p + j] = flat[(p + j) * channels + c + i];
 }
 
-/* The result's gradient as tiles of columns, [feature / 16][pixel / 32][pair][16][2], with zeros for
- * what lies between two rows. */
+/* The result's gradient as tiles of columns, [feature / 16][pixel / 32][pair][16][2], with zeros
+ * for what lies between two rows. */
 static void lay_gradient(const Batch *b, const float *dy, uint16_t *tiles, long pixels) {
   const long pitch = pitch_of(b), n = b->features;
   memset(tiles, 0, pixels * n * sizeof *tiles);
@@ -253,13 +160,13 @@ static void differentiate(const void *job, long begin, long end) {
         for (long i = 0; i < c; i += 2 * SIDE)
           for (long j = 0; j < n; j += 2 * SIDE) {
             const long there = (tap / b->size * pitch + tap % b->size) * b->dilation;
-            const Product p = {.rows = turned + i * before + at + there,
+            const Tiles p = {.rows = turned + i * before + at + there,
                                .columns = tiles + j * pixels + at * SIDE,
                                .pitch = before,
                                .below = SIDE * before,
                                .next = SIDE * pixels,
+                               .runs = 1,
                                .steps = MIN(STRETCH, pixels - at) / DEPTH,
-                               .hop = DEPTH,
                                .sums = sums + (tap * c + i) * n + j,
                                .width = n};
             multiply(&p, i + SIDE < c ? 2 : 1, j + SIDE < n ? 2 : 1, b->amx);
@@ -338,13 +245,13 @@ static void differentiate_depthwise(const void *job, long begin, long end) {
   }
 }
 
-/* Units are vectors of the kernel. In the pictures' order, so that it does not depend on threads. */
+/* Units are vectors of the kernel. In the pictures' order, so that threads change nothing. */
 static void add_up(const void *job, long begin, long end) {
   const Batch *b = job;
   const long step = b->size * b->size * (b->dense ? b->channels : 1) * b->features;
   for (long at = begin * SIDE; at < end * SIDE; at += SIDE) {
-    __m512 sum = _mm512_loadu_ps(b->each + at);
-    for (long picture = 1; picture < b->count; picture++)
+    __m512 sum = _mm512_setzero_ps();
+    for (long picture = 0; picture < b->count; picture++)
       sum += _mm512_loadu_ps(b->each + picture * step + at);
     _mm512_storeu_ps(b->out + at, sum);
   }
@@ -354,8 +261,6 @@ static void add_up(const void *job, long begin, long end) {
 
 static Batch batch_of(XLA_FFI_CallFrame *frame) {
   XLA_FFI_Buffer **args = (XLA_FFI_Buffer **)frame->args.args;
-  static int amx = -1;
-  if (amx < 0) amx = may_use_tiles();
   return (Batch){.x = args[0]->data,
                  .count = args[0]->dims[0],
                  .h = args[0]->dims[1],
@@ -366,7 +271,7 @@ static Batch batch_of(XLA_FFI_CallFrame *frame) {
                  .size = attribute(frame, "size"),
                  .dilation = attribute(frame, "dilation"),
                  .dense = attribute(frame, "dense"),
-                 .amx = amx && !attribute(frame, "plain")};
+                 .amx = segjax_tiles() && !attribute(frame, "plain")};
 }
 
 /* (x [n, h, w, channels], kernel [size, size, channels or 1, features]) -> [n, h, w, features];
@@ -377,13 +282,13 @@ EXPORT XLA_FFI_Error *segjax_convolve(XLA_FFI_CallFrame *frame) {
   const float *kernel = ((XLA_FFI_Buffer *)frame->args.args[1])->data;
   if (!b.dense) {
     b.dy = kernel;
-    share(frame, convolve_depthwise, &b, b.count * b.channels / SIDE, true);
+    share(frame, convolve_depthwise, &b, b.count * b.channels / SIDE, MANY);
     return NULL;
   }
   uint16_t *tiles = (uint16_t *)scratch(2, runs_of(&b) * up(run_of(&b), DEPTH) * b.features / 2);
   lay_kernel(&b, kernel, tiles);
   b.kernel = tiles;
-  share(frame, convolve, &b, b.count, true);
+  share(frame, convolve, &b, b.count, MANY);
   return NULL;
 }
 
@@ -396,10 +301,10 @@ EXPORT XLA_FFI_Error *segjax_differentiate(XLA_FFI_CallFrame *frame) {
   const long vectors = b.size * b.size * (b.dense ? b.channels : 1) * b.features / SIDE;
   b.each = scratch(3, b.count * vectors * SIDE);
   if (b.dense)
-    share(frame, differentiate, &b, b.count, true);
+    share(frame, differentiate, &b, b.count, MANY);
   else
-    share(frame, differentiate_depthwise, &b, b.count * b.channels / SIDE, true);
-  share(frame, add_up, &b, vectors, true);
+    share(frame, differentiate_depthwise, &b, b.count * b.channels / SIDE, MANY);
+  share(frame, add_up, &b, vectors, MANY);
   return NULL;
 }
 #endif

@@ -189,7 +189,7 @@ static void run(XLA_FFI_CallFrame *frame, Map mask, XLA_FFI_Buffer **behind) {
     b.room = map_of(behind);
   else if (given == 1)
     b.behind = behind[0]->data, b.behinds = behind[0]->dims[0], b.colour = behind[0]->rank == 2;
-  share(frame, blend, &b, out->dims[0] * b.height, true);
+  share(frame, blend, &b, out->dims[0] * b.height, FEW);
 }
 
 /* (frame uint8 [N or 1, H, W, 3], alpha and its taps[, a background]) -> uint8 [N, H, W, 3 or 4].
