@@ -22,6 +22,20 @@ Finish = Callable[[jax.Array, jax.Array], jax.Array]
 in [0, 1]) → float32 [h, w] or [h, w, maps]."""
 
 
+SURE, ROOM_FIRST = 3, 2.0
+"""Of `decide`: the power of the odds, and how much likelier than room a person must be for one
+half. Chosen by validation pictures and clips together (docs/quality.md)."""
+
+
+def decide(alpha: jax.Array) -> jax.Array:
+    """A network's doubt made smaller, and where it cannot tell, room: float32 in [0, 1] to such.
+
+    After what remembers earlier masks, which looks at changes of the doubt itself. NaN stays NaN.
+    """
+    person, room = alpha**SURE, (1 - alpha) ** SURE
+    return person / (person + ROOM_FIRST * room)
+
+
 class PicturePredictor:
     """What a network thinks of each pixel of a picture, with nothing remembered between two.
 

@@ -10,7 +10,7 @@ from flax import nnx
 
 from segjax.config import ModelConfig
 from segjax.geometry import AREA, network_size
-from segjax.prediction import PicturePredictor, picture_area
+from segjax.prediction import PicturePredictor, decide, picture_area
 
 
 class Scaled(nnx.Module):
@@ -94,3 +94,11 @@ def test_a_picture_is_seen_at_its_own_size_or_at_an_area():
 def test_the_config_tells_the_area(classes: int, area: int | None, expected: int):
     config = ModelConfig(encoder="unet", decoder="unet", classes=classes, area=area)
     assert picture_area(config) == expected
+
+
+def test_who_is_hardly_there_is_room_and_who_is_sure_stays() -> None:
+    alpha = jnp.array([0.0, 1e-4, 0.25, 0.5, 0.75, 1 - 1e-4, 1.0, jnp.nan])
+    # Odds of 1/3, 1 and 3 to the third power, halved: 1/54, 1/2 and 27/2.
+    wanted = [0, 0, 1 / 55, 1 / 3, 27 / 29, 1, 1, np.nan]
+    np.testing.assert_allclose(decide(alpha), wanted, atol=1e-6)
+    assert (jnp.diff(decide(jnp.linspace(0, 1, 256))) >= 0).all()

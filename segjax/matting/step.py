@@ -16,6 +16,7 @@ from segjax.matting.plate import lower_by_plate
 from segjax.matting.refine import USUAL_SOFTNESS, refine, refine_by_lines
 from segjax.matting.smoothing import State, smooth
 from segjax.models import Segmenter, convolutions_by, prepare_kernels
+from segjax.prediction import decide
 from segjax_kernels import cpu, fade, fill_holes, guided_upsample_blend, preprocess, upsample_blend
 
 Step = Callable[..., tuple[State, jax.Array, jax.Array]]
@@ -210,6 +211,7 @@ def _make_find_mask(
         lines = ()
         if refinement:
             with jax.named_scope("refine"):
+                alpha = decide(alpha)
                 if guided:
                     alpha, lines = refine_by_lines(alpha, planes, softness)
                 else:
