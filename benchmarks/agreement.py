@@ -33,7 +33,7 @@ from segjax.errors import SegjaxError
 from segjax.evaluation.report import score, summarize
 from segjax.files import write_json
 from segjax.models import convolutions_by
-from segjax.prediction import sight_of
+from segjax.prediction import decide, sight_of
 from segjax_kernels import (
     cpu,
     fill_holes,
@@ -148,7 +148,7 @@ def enlarged(
         small = jax.image.resize(small, (*size, 3), "linear")
     if not guided:
         return upsample_blend(frame, alpha, None, implementation=kernels)[..., 3]
-    lines = guided_coefficients(alpha, small)
+    lines = guided_coefficients(decide(alpha), small)
     return guided_upsample_blend(frame, *lines, None, implementation=kernels)[..., 3]
 
 

@@ -14,7 +14,7 @@ from segjax.matting.refine import refine, refine_by_lines
 from segjax.matting.smoothing import empty_state, smooth
 from segjax.matting.step import FAINT, guided_here, prepared, shrink
 from segjax.models import convolutions_by
-from segjax.prediction import sight_of
+from segjax.prediction import decide, sight_of
 from segjax_kernels import cpu, fill_holes, guided_upsample_blend, preprocess, upsample_blend
 
 if TYPE_CHECKING:
@@ -61,6 +61,10 @@ def stages(
     planes, alpha = jnp.moveaxis(small, -1, 0), small[..., 0]
     guided = guided_here()
     edges = refine_by_lines(alpha, planes)[1] if guided else (alpha,)
+
+    def drawn(alpha: jax.Array, planes: jax.Array) -> Any:
+        return (refine_by_lines if guided else refine)(decide(alpha), planes)
+
     before, room = empty_state(*alpha.shape), blurred_room(small, alpha, 0.5)
     return {
         "preprocess": Stage(lambda frame: preprocess(frame, size), [(frame,) for frame in frames]),
@@ -70,7 +74,7 @@ def stages(
         "smooth": Stage(
             lambda alpha, planes, before: smooth(before, alpha, planes), [(alpha, planes, before)]
         ),
-        "refine": Stage(refine_by_lines if guided else refine, [(alpha, planes)]),
+        "refine": Stage(drawn, [(alpha, planes)]),
         "background": Stage(lambda small, alpha: blurred_room(small, alpha, 0.5), [(small, alpha)]),
         "blend": Stage(
             functools.partial(guided_upsample_blend if guided else upsample_blend, faint=FAINT),
