@@ -33,7 +33,7 @@ from segjax.errors import SegjaxError
 from segjax.evaluation.report import score, summarize
 from segjax.files import write_json
 from segjax.models import convolutions_by
-from segjax.prediction import decide, sight_of
+from segjax.prediction import HOLES, decide, sight_of
 from segjax_kernels import (
     cpu,
     fill_holes,
@@ -122,7 +122,7 @@ def predictor(released: weights.Released, how: Way) -> Callable[[np.ndarray], np
     def network(params: Any, small: jax.Array) -> jax.Array:
         with convolutions_by(how.convolution) if how.convolution else contextlib.nullcontext():
             logits = nnx.merge(graph, params)(small[None].astype(how.dtype))[0, ..., 0]
-        return fill_holes(jax.nn.sigmoid(logits.astype(jnp.float32)))
+        return fill_holes(jax.nn.sigmoid(logits.astype(jnp.float32)), reach=HOLES)
 
     def predict(pixels: np.ndarray) -> np.ndarray:
         small = shrunk(pixels, sight.size(*pixels.shape[:2]), how.kernels)

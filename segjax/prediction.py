@@ -22,6 +22,9 @@ Finish = Callable[[jax.Array, jax.Array], jax.Array]
 in [0, 1]) → float32 [h, w] or [h, w, maps]."""
 
 
+HOLES = 16
+"""Pixels of a mask that `fill_holes` reaches: to the ends of badges and prints on who is near."""
+
 SURE, ROOM_FIRST = 3, 2.0
 """Of `decide`: the power of the odds, and how much likelier than room a person must be for one
 half. Chosen by validation pictures and clips together (docs/quality.md)."""

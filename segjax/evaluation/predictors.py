@@ -121,7 +121,7 @@ class ReleasedPredictor:
     def __init__(self, released: "Released", *, tiles: bool = False):
         import jax
 
-        from segjax.prediction import PicturePredictor, decide, picture_area
+        from segjax.prediction import HOLES, PicturePredictor, decide, picture_area
 
         area = 0 if tiles else picture_area(released.config)
         self._released = released
@@ -134,7 +134,8 @@ class ReleasedPredictor:
         def coefficients(alpha: jax.Array, small: jax.Array) -> jax.Array:
             from segjax_kernels import fill_holes, guided_coefficients
 
-            return jax.numpy.stack(guided_coefficients(decide(fill_holes(alpha)), small), axis=-1)
+            decided = decide(fill_holes(alpha, reach=HOLES))
+            return jax.numpy.stack(guided_coefficients(decided, small), axis=-1)
 
         finish = coefficients if self._guided else None
         self._predict = PicturePredictor(

@@ -14,7 +14,7 @@ from segjax.matting.refine import refine, refine_by_lines
 from segjax.matting.smoothing import empty_state, smooth
 from segjax.matting.step import FAINT, guided_here, prepared, shrink
 from segjax.models import convolutions_by
-from segjax.prediction import decide, sight_of
+from segjax.prediction import HOLES, decide, sight_of
 from segjax_kernels import cpu, fill_holes, guided_upsample_blend, preprocess, upsample_blend
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def stages(
 
     def network(small: jax.Array, *params: jax.Array) -> jax.Array:
         network = nnx.merge(graph, jax.tree.unflatten(form, params))
-        return fill_holes(jax.nn.sigmoid(network(small[None])[0, ..., 0]))
+        return fill_holes(jax.nn.sigmoid(network(small[None])[0, ..., 0]), reach=HOLES)
 
     def network_natively(small: jax.Array, *params: jax.Array) -> jax.Array:
         with convolutions_by(cpu.convolution):

@@ -16,7 +16,7 @@ from segjax.matting.plate import lower_by_plate
 from segjax.matting.refine import USUAL_SOFTNESS, refine, refine_by_lines
 from segjax.matting.smoothing import State, smooth
 from segjax.models import Segmenter, convolutions_by, prepare_kernels
-from segjax.prediction import decide
+from segjax.prediction import HOLES, decide
 from segjax_kernels import cpu, fade, fill_holes, guided_upsample_blend, preprocess, upsample_blend
 
 Step = Callable[..., tuple[State, jax.Array, jax.Array]]
@@ -190,7 +190,7 @@ def _make_find_mask(
             network = nnx.merge(graph, jax.tree.unflatten(form, jax.tree.leaves(params)))
             with convolutions_by(cpu.convolution):
                 logits = network(small[None].astype(dtype))[0, ..., 0]
-            alpha = fill_holes(jax.nn.sigmoid(logits))
+            alpha = fill_holes(jax.nn.sigmoid(logits), reach=HOLES)
         size = mask_size(height, width, sight)
         if alpha.shape != size:  # a tiny frame
             alpha = jax.image.resize(alpha, size, "linear")
