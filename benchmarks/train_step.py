@@ -4,8 +4,8 @@
     GLIBC_TUNABLES=glibc.malloc.hugetlb=1 python benchmarks/train_step.py configs/portrait.py
 
 The step is that of `segjax train` with a config's network, loss and optimiser, on random pictures
-of its first size; the ways take turns. What lies between two programs' memory and the processor
-matters too: the second command has glibc ask for large pages.
+of its first size; the ways take turns. The second command has glibc ask Linux for large pages,
+since a step takes new memory for all its maps.
 """
 
 import argparse

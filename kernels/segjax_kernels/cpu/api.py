@@ -104,8 +104,8 @@ def convolution(
 ) -> jax.Array:
     """relu(convolution + bias + add) of one picture, for lowering to a CPU alone.
 
-    Padding is dilation × (k − 1) / 2 on both sides. A 3×3 of stride 1 is Winograd's F(4×4, 3×3):
-    off by about 1e-5 of the largest number.
+    Padding is dilation × (k − 1) / 2 on both sides. A 3×3 of stride 1 is Winograd's F(4×4, 3×3),
+    off by about 1e-5 of the largest number, where AMX does not multiply it in bfloat16.
 
     Args:
       x: float32 [1, H, W, C].
@@ -155,8 +155,8 @@ def prepare_kernel(
 
     Args:
       kernel: float32 [k, k, C, F], of NumPy or JAX, and so is the result.
-      bfloat16: lets dense products but Winograd's take bfloat16 numbers and sum them in float32,
-        in half the time; where the processor cannot (AVX512-BF16), they stay float32.
+      bfloat16: lets dense products take bfloat16 numbers and sum them in float32: all of them by
+        AMX's tiles, all but Winograd's by AVX512-BF16; where there is neither, they stay float32.
     """
     size, channels, features = kernel.shape[1:]
     if depthwise or not available():
