@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax import lax
+from test_cpu import reference
 
 from segjax_kernels.cpu import training
 from segjax_kernels.cpu.training import convolve
@@ -25,17 +25,7 @@ def normal(*shape: int) -> jax.Array:
 def by_xla(
     x: jax.Array, kernel: jax.Array, *, stride: int = 1, dilation: int = 1, depthwise: bool = False
 ) -> jax.Array:
-    pad = dilation * (kernel.shape[0] - 1) // 2
-    return lax.conv_general_dilated(
-        x,
-        kernel,
-        (stride, stride),
-        [(pad, pad)] * 2,
-        rhs_dilation=(dilation, dilation),
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        feature_group_count=x.shape[-1] if depthwise else 1,
-        precision="highest",
-    )
+    return reference(x, kernel, 0, None, stride, dilation, depthwise, relu=False)
 
 
 def assert_near(found: jax.Array, wanted: jax.Array) -> None:

@@ -1,6 +1,7 @@
 /* Convolutions of one picture on a CPU.
  *
- * float32 NHWC maps and HWIO kernels, as the network has them. Three forms:
+ * float32 NHWC maps and HWIO kernels, as the network has them. Where AMX multiplies bfloat16 and
+ * that is wanted, all dense ones are products of its tiles; else there are three forms:
  *   - 3x3 of stride 1: Winograd's F(4x4, 3x3) (Lavin and Gray, 2016), a quarter of the products;
  *   - every other dense one: a direct convolution on a tile of pixels x channels in registers, in
  *     bfloat16 where that is wanted and the processor multiplies it;
@@ -334,8 +335,7 @@ static void give(const Conv *c, const float *sums, long top, long width, long at
       const long to = pixel * c->features + feature;
       __m512 sum = _mm512_load_ps(sums + (2 * m + half) * SIDE) + bias;
       if (c->add) sum += _mm512_maskz_loadu_ps(some, c->add + to);
-      /* Not NaN to 0: see RELU. */
-      if (c->relu) sum = _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(sum, _mm512_setzero_ps(), _CMP_NLT_UQ), sum);
+      if (c->relu) sum = (__m512)RELU((wide)sum);
       _mm512_mask_storeu_ps(c->out + to, some, sum);
     }
   }
