@@ -16,7 +16,6 @@ import pytest
 import several_run
 import small_run
 from flax import nnx
-from jax.experimental.compilation_cache import compilation_cache
 from several_run import TRAIN, VAL
 from small_run import changed
 from tensorboardX.proto import event_pb2
@@ -48,15 +47,7 @@ CONFIG = changed(
 BOXES = small_run.Boxes(2)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cache(quick_compile: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Each program is compiled once for all runs of these tests."""
-    jax.clear_caches()
-    small_run.compile_little(tmp_path_factory.mktemp("cache"))
-    compilation_cache.reset_cache()
-    yield
-    jax.config.update("jax_compilation_cache_dir", None)
-    compilation_cache.reset_cache()
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import small_run
-from jax.experimental.compilation_cache import compilation_cache
 from small_run import CONFIG, TRAIN, VAL, Change, changed
 
 from segjax import weights
@@ -31,20 +29,7 @@ from segjax.training.optimizer import create_optimizer, create_schedule
 from segjax.training.resuming import claim
 from segjax.training.state import create_state, make_train_step, split
 
-
-@pytest.fixture(scope="module", autouse=True)
-def cache(quick_compile: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Each program is compiled once for all runs of these tests, in all their processes.
-
-    Programs that other tests compiled with other settings are forgotten: they round otherwise.
-    """
-    folder = tmp_path_factory.mktemp("cache")
-    jax.clear_caches()
-    small_run.compile_little(folder)
-    compilation_cache.reset_cache()
-    yield folder
-    jax.config.update("jax_compilation_cache_dir", None)
-    compilation_cache.reset_cache()
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 @pytest.fixture(scope="module")

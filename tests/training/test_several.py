@@ -5,32 +5,19 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 import several_run
-import small_run
-from jax.experimental.compilation_cache import compilation_cache
 from several_run import CONFIG, TRAIN, VAL
 
 from segjax.training import devices, loop
 from segjax.training.checkpoint import Checkpoints
 from segjax.training.log import read
 
-
-@pytest.fixture(scope="module", autouse=True)
-def cache(quick_compile: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Where all processes of these tests find what one compiled."""
-    folder = tmp_path_factory.mktemp("cache")
-    jax.clear_caches()
-    small_run.compile_little(folder)
-    compilation_cache.reset_cache()
-    yield folder
-    jax.config.update("jax_compilation_cache_dir", None)
-    compilation_cache.reset_cache()
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 @pytest.fixture(scope="module")

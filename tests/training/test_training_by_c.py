@@ -3,15 +3,12 @@
 import dataclasses
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
-from small_run import TRAIN, VAL, changed, compile_little
+from small_run import TRAIN, VAL, changed
 
 from segjax import weights
 from segjax.config import Bucket
@@ -37,15 +34,7 @@ CONFIG = changed(
 )
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cache(
-    trains_by_c: None, quick_compile: None, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[None]:
-    compile_little(tmp_path_factory.mktemp("cache"))
-    compilation_cache.reset_cache()
-    yield
-    jax.config.update("jax_compilation_cache_dir", None)
-    compilation_cache.reset_cache()
+pytestmark = pytest.mark.usefixtures("trains_by_c", "cache")
 
 
 @pytest.fixture(scope="module")
