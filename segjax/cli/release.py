@@ -43,6 +43,8 @@ class Options:
     weights: Path | None = None
     """Weights to release in place of the run's own, such as `segjax average` makes of them and of
     other runs'."""
+    half: bool = False
+    """Keep kernels as float16, in half the bytes: to be evaluated as they come out of the file."""
     report: Annotated[tuple[Path, ...], tyro.conf.UseAppendAction] = ()
     """A report of `segjax evaluate`, a row of the card; may be given several times, so that peers
     stand beside ours."""
@@ -74,7 +76,13 @@ def main(options: Options) -> None:
         info["licence"] = text.splitlines()[0]
     # All that can fail by what it is given comes before the first file.
     card = write_card(options, config, info, lines, reports, about)
-    weights.save(options.out / f"{config.name}.safetensors", released.model, released.config, info)
+    weights.save(
+        options.out / f"{config.name}.safetensors",
+        released.model,
+        released.config,
+        info,
+        half=options.half,
+    )
     draw_curve(options.out / "curve.png", lines, _batch(config))
     if outlines is not None:
         write_image(options.out / "outlines.png", outlines)

@@ -131,20 +131,30 @@ def main(options: Options) -> None:
     draws = draw_weights(data.root, source.stems, data.favoured, data.favour)
     say(_plan(config, len(source), options.workdir))
     names = found.classes.names if found.classes else ()
-    convolve = _convolve(config)
+    convolve = _convolve(config, say)
     path = train(config, options.workdir, source, val_source, draws, names, convolve)
     say(f"the best weights: {path}")
 
 
-def _convolve(config: TrainConfig) -> Callable[..., Any] | None:
+def _convolve(config: TrainConfig, say: Callable[[str], None]) -> Callable[..., Any] | None:
     """What convolves with products in bfloat16 on a CPU, where XLA takes longer than in float32."""
     import jax
 
     from segjax_kernels.cpu import trains
     from segjax_kernels.cpu.training import convolve
 
-    alone = jax.default_backend() == "cpu" and jax.device_count() == 1
-    return convolve if config.compute == "bfloat16" and alone and trains() else None
+    if config.compute != "bfloat16" or jax.default_backend() != "cpu":
+        return None
+    if jax.device_count() == 1 and trains():
+        return convolve
+    why = (
+        "the C functions are for one device alone"
+        if trains()
+        else "the C functions are not built (python -m segjax_kernels.cpu.build), or the processor "
+        "has neither AVX512-BF16 nor AMX"
+    )
+    say(f"warning: bfloat16 is slower than float32 here, where XLA emulates it: {why}\n")
+    return None
 
 
 def _quiet(text: str) -> None:

@@ -19,6 +19,7 @@ __all__ = ["Imported", "from_tensors", "import_weights"]
 
 HOMES = {
     "efficientnet": "torchvision",
+    "efficientnet_lite": "efficientnet_lite",
     "hrnet": "hrnet",
     "mix_transformer": "huggingface",
     "mobilenet_v2": "torchvision",

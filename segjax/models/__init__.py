@@ -7,13 +7,14 @@ from segjax.models.blocks import (
     prepare_kernels,
     seed_dropout,
 )
-from segjax.models.segmenter import Segmenter, create_model
+from segjax.models.segmenter import Segmenter, create_model, encode
 
 __all__ = [
     "Segmenter",
     "batches_by",
     "convolutions_by",
     "create_model",
+    "encode",
     "fold_norms",
     "prepare_kernels",
     "seed_dropout",

@@ -9,6 +9,9 @@ CENTRED = (0.5, 0.25)
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 """Mean and standard deviation of ImageNet's colours, RGB: what its weights expect."""
 
+EVEN = (127 / 255, 128 / 255)
+"""Bytes about −1 to 1: what weights of EfficientNet-Lite expect."""
+
 
 class FeatureInfo(NamedTuple):
     """The maps that an encoder gives, finest first; one entry a map in each tuple.

@@ -28,17 +28,17 @@ class Segmenter(nnx.Module):
         self.multiple = math.lcm(self.encoder.multiple, self.decoder.multiple)
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        return self._decode(self.decoder, self._features(x), x)
+        return self._decode(self.decoder, self.features(x), x)
 
-    def with_auxiliary(self, x: jax.Array) -> tuple[jax.Array, jax.Array | None]:
-        """The logits, and those of the auxiliary head that helps training, if there is one."""
-        features = self._features(x)
+    def decode(self, features: list[jax.Array], x: jax.Array) -> tuple[jax.Array, jax.Array | None]:
+        """The logits of x, and those of the auxiliary head that helps training, if there is one."""
         logits = self._decode(self.decoder, features, x)
         if self.auxiliary is None:
             return logits, None
         return logits, self._decode(self.auxiliary, features, x)
 
-    def _features(self, x: jax.Array) -> list[jax.Array]:
+    def features(self, x: jax.Array) -> list[jax.Array]:
+        """The encoder's maps, finest first."""
         _, height, width, channels = x.shape
         if channels != 3 or height % self.multiple or width % self.multiple:
             fits = [max(1, round(side / self.multiple)) * self.multiple for side in (height, width)]
@@ -46,12 +46,17 @@ class Segmenter(nnx.Module):
                 f"got a batch of shape {x.shape}; it must be [N, H, W, 3] with sides that are "
                 f"multiples of {self.multiple}; {fits[0]}x{fits[1]} would fit"
             )
-        mean, deviation = (jnp.asarray(values, x.dtype) for values in self.encoder.normalization)
-        return self.encoder((x - mean) / deviation)
+        return encode(self.encoder, x)
 
     def _decode(self, decoder: Any, features: list[jax.Array], x: jax.Array) -> jax.Array:
         chosen = [features[at] for at in self.encoder.info.places(decoder.levels)]
         return decoder(chosen, x.shape[1:3]).astype(jnp.float32)
+
+
+def encode(encoder: Any, x: jax.Array) -> list[jax.Array]:
+    """The maps of pictures in [0, 1], normalised as the encoder wants them."""
+    mean, deviation = (jnp.asarray(values, x.dtype) for values in encoder.normalization)
+    return encoder((x - mean) / deviation)
 
 
 def create_model(

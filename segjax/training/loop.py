@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from segjax.training.metering import Meter, Profile
 from segjax.training.optimizer import create_optimizer, create_schedule
 from segjax.training.resuming import claim, differences, same_pictures
 from segjax.training.state import Figures, create_state, make_train_step, merge
+from segjax.training.teacher import find_teacher
 from segjax.training.validation import draw_examples, headline, validate
 
 EXAMPLES = 8
@@ -98,9 +100,22 @@ def train(
     step, parts = int(state.step), config.optimizer.accumulate
 
     class_weights = _class_weights(config, train_source)
-    parts_of_step = model, optimizer, config, schedule, layout, class_weights
-    step_fn = make_train_step(*parts_of_step, convolve)
-    counted = make_train_step(*parts_of_step) if convolve else step_fn
+    teacher = None
+    if config.teacher:
+        teacher = find_teacher(config.teacher, model)
+        origin = {"teacher": Path(config.teacher).name, **_licence(teacher.info), **origin}
+    make = partial(
+        make_train_step,
+        model,
+        optimizer,
+        config,
+        schedule,
+        layout,
+        class_weights=class_weights,
+        teacher=teacher,
+    )
+    step_fn = make(convolve=convolve)
+    counted = make() if convolve else step_fn
     predict = PicturePredictor(model, area=picture_area(config.model))
     batches = train_batches(
         train_source,

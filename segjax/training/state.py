@@ -14,6 +14,7 @@ from segjax.config import TrainConfig
 from segjax.models import Segmenter, batches_by, seed_dropout
 from segjax.training.losses import label_loss, mask_loss
 from segjax.training.optimizer import has_updated
+from segjax.training.teacher import Teacher
 
 
 class TrainState(NamedTuple):
@@ -74,6 +75,7 @@ def make_train_step(
     layout: TrainState,
     class_weights: np.ndarray | None = None,
     convolve: Callable[..., jax.Array] | None = None,
+    teacher: Teacher | None = None,
 ) -> TrainStep:
     """The jitted function (state, batch of uint8 images and masks) → (state, figures).
 
@@ -92,6 +94,7 @@ def make_train_step(
       layout: the sharding of each array of the state.
       class_weights: float32 [classes], of the loss of labels; all 1 if None.
       convolve: see `segjax.models.batches_by`.
+      teacher: gives hints.
     """
     compute = jnp.dtype("float32" if convolve else config.compute)
     graph, params_form, stats_form = nnx.split(
@@ -106,11 +109,16 @@ def make_train_step(
         seed_dropout(network, key)
         pictures = (batch["image"].astype(jnp.float32) / 255).astype(compute)
         with batches_by(convolve):
-            logits, second = network.with_auxiliary(pictures)
+            maps = network.features(pictures)
+            logits, second = network.decode(maps, pictures)
+            hint = None if teacher is None else teacher.loss(pictures, maps)
         value, terms = criterion(logits, batch["mask"])
         if second is not None:
             terms = {**terms, "auxiliary": criterion(second, batch["mask"])[0]}
             value += config.loss.auxiliary * terms["auxiliary"]
+        if hint is not None:
+            terms = {**terms, "hint": hint}
+            value += config.loss.hint * hint
         return value, (terms, split(network)[1])
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Figures]:

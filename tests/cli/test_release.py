@@ -7,6 +7,7 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from safetensors import safe_open
 from tiny_model import TINY
 
 from segjax import weights
@@ -75,6 +76,23 @@ def test_the_card_is_written_from_the_run_and_the_reports(run: Path, tmp_path: P
     x = jnp.asarray(np.random.default_rng(0).random((1, 32, 48, 3), np.float32))
     assert (np.asarray(before.model(x)) == np.asarray(after.model(x))).all()
     assert after.info["licence"] == "For tests only"
+
+
+def test_kernels_of_half_precision_take_half_the_bytes(run: Path, tmp_path: Path):
+    assert release(run, tmp_path / "whole") == 0
+    assert release(run, tmp_path / "half", "--half") == 0
+    files = [tmp_path / kind / "tiny.safetensors" for kind in ("whole", "half")]
+    whole, half = (weights.variables(weights.load(file, trainable=True).model) for file in files)
+    for name, part in whole.items():
+        found, wanted = np.asarray(half[name][...]), np.asarray(part[...])
+        assert found.dtype == np.float32
+        if wanted.ndim > 1:
+            assert (found == wanted.astype(np.float16)).all() and not (found == wanted).all()
+        else:
+            assert (found == wanted).all()
+    with safe_open(files[1], framework="numpy") as file:
+        kinds = {file.get_tensor(name).dtype for name in file.keys() if "kernel" in name}  # noqa: SIM118
+    assert kinds == {np.dtype(np.float16)}
 
 
 def test_the_mean_of_several_runs_is_released_as_such(run: Path, tmp_path: Path):

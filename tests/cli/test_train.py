@@ -186,4 +186,9 @@ def test_c_convolves_in_bfloat16_on_one_processor_that_multiplies_it(
     monkeypatch.setattr(api, "_trains", multiplies)
     monkeypatch.setattr(jax, "device_count", lambda: devices)
     config = dataclasses.replace(load_config(PORTRAIT), compute=compute)
-    assert _convolve(config) is (convolve if by_c else None)
+    said: list[str] = []
+    assert _convolve(config, said.append) is (convolve if by_c else None)
+    # Who asked for bfloat16 in order to be faster is told that it is slower.
+    assert len(said) == (compute == "bfloat16" and not by_c)
+    cause = "for one device alone" if devices > 1 else "not built"
+    assert all(text.startswith("warning: bfloat16 is slower") and cause in text for text in said)

@@ -110,7 +110,7 @@ def maps(case: Case, model: Any, x: np.ndarray) -> list[np.ndarray]:
     def run(model: Any, x: jax.Array) -> Any:
         if not case.model:
             return model.encoder(x)
-        return [one for one in model.with_auxiliary(x) if one is not None]
+        return [one for one in model.decode(model.features(x), x) if one is not None]
 
     return [np.asarray(one) for one in run(model, jnp.asarray(x))]
 

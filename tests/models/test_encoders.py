@@ -43,8 +43,16 @@ PUBLISHED = {
     "efficientnet_b5": 30_389_784,
     "efficientnet_b6": 43_040_704,
     "efficientnet_b7": 66_347_960,
+    "efficientnet_lite0": 4_652_008,
+    "efficientnet_lite1": 5_416_680,
+    "efficientnet_lite2": 6_092_072,
+    "efficientnet_lite3": 8_197_096,
+    "efficientnet_lite4": 13_006_568,
 }
-"""Parameters of the classifiers for ImageNet's 1000 classes, as torchvision lists them."""
+"""Parameters of the classifiers for ImageNet's 1000 classes, as torchvision and timm list them."""
+
+LASTS = ("mobilenet_v2", "efficientnet", "efficientnet_lite")
+"""Families whose classifiers have a convolution more than the encoders."""
 
 HIDDEN = {"vgg": (4096, 4096), "mobilenet_v3_large": (1280,), "mobilenet_v3_small": (1024,)}
 
@@ -64,7 +72,7 @@ def parameters(module: nnx.Module) -> int:
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_with_its_classifier_a_network_has_the_published_size(name: str) -> None:
     family = ENCODERS.family(name)
-    last = {"last": True} if family in ("mobilenet_v2", "efficientnet") else {}
+    last = {"last": True} if family in LASTS else {}
     encoder = shaped(name, **last)
     channels = encoder.info.channels[-1]
     widths = [
@@ -92,6 +100,8 @@ def test_with_its_classifier_a_network_has_the_published_size(name: str) -> None
         ("mobilenet_v3_small", (2, 4, 8, 16, 32), (16, 16, 24, 48, 576)),
         ("mobilenet_v3_large", (2, 4, 8, 16, 32), (16, 24, 40, 112, 960)),
         ("efficientnet_b0", (2, 4, 8, 16, 32), (16, 24, 40, 112, 320)),
+        ("efficientnet_lite4", (2, 4, 8, 16, 32), (24, 32, 56, 160, 448)),
+        ("dense_lite", (4, 8, 16, 32), (32, 40, 112, 192)),
     ],
 )
 def test_maps_are_those_of_the_papers_tables(

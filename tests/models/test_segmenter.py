@@ -92,6 +92,13 @@ PAIRS = (
         # Less is left of a small picture than of a large one: of one key all attention is the same.
         | {"reductions": (4, 2, 1, 1)},
     ),
+    Pair("fpn", "dense_lite", {"widths": (8, 8, 8)}, {"widths": (8, 8)}),
+    Pair(
+        "fpn",
+        "efficientnet_lite0",
+        {"widths": (8, 8, 8)},
+        {"stages": STAGES, "width": 0.25},
+    ),
     Pair("patch_classifier", "pixels", {"width": 8, "hidden": 8}),
 )
 """Every decoder, and every family of encoders, at least once."""
@@ -377,7 +384,9 @@ def test_an_auxiliary_head_gives_logits_of_its_own() -> None:
     model.eval()
     assert model.auxiliary.conv.kernel.shape == (3, 3, 128, 32)  # of stage 3, not of stage 4
     logits, second = nnx.eval_shape(
-        lambda model, x: model.with_auxiliary(x), model, jnp.zeros((1, 33, 47, 3))
+        lambda model, x: model.decode(model.features(x), x),
+        model,
+        jnp.zeros((1, 33, 47, 3)),
     )
     assert logits.shape == second.shape == (1, 33, 47, 3)
 

@@ -325,19 +325,24 @@ static void fill_group(uint16_t *patch, const Conv *c, long top, long rows, long
 /* Sums become results, `count` pixels of them from number `at` of a unit's `run` on. */
 static void give(const Conv *c, const float *sums, long top, long width, long at, long count, long j,
                  int across) {
-  for (int half = 0; half < across; half++) {
-    const long feature = j + half * SIDE;
-    const __mmask16 some = (1u << MIN(SIDE, c->features - feature)) - 1;
-    const __m512 bias = _mm512_maskz_loadu_ps(some, c->bias + feature);
-    for (long m = 0; m < count; m++) {
-      const long x = (at + m) % width, pixel = (top + (at + m) / width) * c->out_w + x;
-      if (x >= c->out_w || pixel >= c->pixels) continue;
-      const long to = pixel * c->features + feature;
-      __m512 sum = _mm512_load_ps(sums + (2 * m + half) * SIDE) + bias;
-      if (c->add) sum += _mm512_maskz_loadu_ps(some, c->add + to);
-      if (c->relu) sum = (__m512)RELU((wide)sum);
-      _mm512_mask_storeu_ps(c->out + to, some, sum);
+  const bool two = across > 1;
+  const __mmask16 first = (1u << MIN(SIDE, c->features - j)) - 1;
+  const __mmask16 second = two ? (1u << MIN(SIDE, c->features - j - SIDE)) - 1 : 0;
+  const __m512 bias[] = {_mm512_maskz_loadu_ps(first, c->bias + j),
+                         _mm512_maskz_loadu_ps(second, c->bias + j + SIDE)};
+  long x = at % width, row = (top + at / width) * c->out_w;
+  for (long m = 0; m < count; m++) {
+    const long to = (row + x) * c->features + j;
+    if (x < c->out_w && row + x < c->pixels) {
+      UNROLL for (int half = 0; half < 2; half++) {
+        const __mmask16 some = half ? second : first;
+        __m512 sum = _mm512_load_ps(sums + (2 * m + half) * SIDE) + bias[half];
+        if (c->add) sum += _mm512_maskz_loadu_ps(some, c->add + to + half * SIDE);
+        if (c->relu) sum = (__m512)RELU((wide)sum);
+        _mm512_mask_storeu_ps(c->out + to + half * SIDE, some, sum);
+      }
     }
+    if (++x == width) x = 0, row += c->out_w;
   }
 }
 

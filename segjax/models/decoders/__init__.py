@@ -22,6 +22,7 @@ DECODERS = Registry(
     {
         "deeplab": ("deeplabv1", "deeplabv2", "deeplabv3", "deeplabv3plus"),
         "fcn": ("fcn32s", "fcn16s", "fcn8s", "fcn_head", "fcn_auxiliary"),
+        "fpn": ("fpn",),
         "hrnet": ("hrnet",),
         "lraspp": ("lraspp",),
         "patch_classifier": ("patch_classifier",),

@@ -5,14 +5,14 @@ Without stochastic depth; the pictures' resolution is whatever they come in.
 
 import math
 from functools import partial
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 from flax import nnx
 
 from segjax.models.blocks import ConvNorm, InvertedResidual, SqueezeExcite
 from segjax.models.encoders.chain import Chain, divisible
-from segjax.models.features import dilate
+from segjax.models.features import EVEN, dilate
 
 
 class Stage(NamedTuple):
@@ -49,14 +49,20 @@ COEFFICIENTS = (
 """Of B0 to B7: of the channels, of the blocks, and the norms' epsilon in torchvision."""
 
 
+ACTIVATIONS = {"silu": jax.nn.silu, "relu6": jax.nn.relu6, "relu": jax.nn.relu}
+
+
 class EfficientNet(Chain):
     """float [N, H, W, 3] → maps at strides 2 to 32; any size.
 
     Args:
-      stages: lines of the table.
+      stages: lines of the table; the first few alone are a smaller encoder.
       width: coefficient of all channels.
       depth: coefficient of the blocks in each stage.
       epsilon: of the norms.
+      lite: as in EfficientNet-Lite, without squeeze and excitation, and with a stem, a first and a
+        last stage that are never scaled.
+      act: name of the activation.
       last: the 1×1 convolution that the classifier has (stage 9).
       output_stride: 32, 16 or 8.
     """
@@ -68,21 +74,33 @@ class EfficientNet(Chain):
         width: float = 1.0,
         depth: float = 1.0,
         epsilon: float = 1e-5,
+        lite: bool = False,
+        act: Literal["silu", "relu6", "relu"] = "silu",
         last: bool = False,
         output_stride: int = 32,
         rngs: nnx.Rngs,
     ):
+        if lite:
+            self.normalization = EVEN
+        activation = ACTIVATIONS[act]
         stages = tuple(Stage(*stage) for stage in stages)  # from a file they come as plain lists
-        self.depths = tuple(math.ceil(stage.blocks * depth) for stage in stages)
+        ends = {0, len(STAGES) - 1} if lite else ()
+        self.depths = tuple(
+            stage.blocks if index in ends else math.ceil(stage.blocks * depth)
+            for index, stage in enumerate(stages)
+        )
         rows = [
             (stage, 1 if block else stage.stride)
             for stage, blocks in zip(stages, self.depths, strict=True)
             for block in range(blocks)
         ]
         places = dilate((2, *(stride for _, stride in rows)), output_stride)
-        widths = [divisible(32 * width), *(divisible(row.features * width) for row, _ in rows)]
+        widths = [
+            divisible(32 * (1 if lite else width)),
+            *(divisible(row.features * width) for row, _ in rows),
+        ]
         layers: list[nnx.Module] = [
-            ConvNorm(3, widths[0], stride=2, act=jax.nn.silu, epsilon=epsilon, rngs=rngs)
+            ConvNorm(3, widths[0], stride=2, act=activation, epsilon=epsilon, rngs=rngs)
         ]
         for index, (row, stride) in enumerate(rows):
             channels, features = widths[index : index + 2]
@@ -96,11 +114,13 @@ class EfficientNet(Chain):
                     kernel=row.kernel,
                     stride=place.stride,
                     dilation=place.before,
-                    act=jax.nn.silu,
-                    squeeze=SqueezeExcite(
+                    act=activation,
+                    squeeze=None
+                    if lite
+                    else SqueezeExcite(
                         expanded,
                         max(1, channels // 4),
-                        act=jax.nn.silu,
+                        act=activation,
                         gate=jax.nn.sigmoid,
                         rngs=rngs,
                     ),
@@ -112,9 +132,9 @@ class EfficientNet(Chain):
             )
         if last:
             places.append(places[-1])
-            widths.append(4 * widths[-1])
+            widths.append(1280 if lite else 4 * widths[-1])
             before, after = widths[-2:]
-            layers.append(ConvNorm(before, after, 1, act=jax.nn.silu, epsilon=epsilon, rngs=rngs))
+            layers.append(ConvNorm(before, after, 1, act=activation, epsilon=epsilon, rngs=rngs))
         super().__init__(layers, places, widths, output_stride)
 
 

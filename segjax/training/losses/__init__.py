@@ -7,7 +7,8 @@ under `shard_map` or `pmap` it would be a mean of the devices' means, which is a
 soon as pixels are ignored.
 """
 
+from segjax.training.losses.hints import hint_loss
 from segjax.training.losses.labels import label_loss
 from segjax.training.losses.masks import mask_loss
 
-__all__ = ["label_loss", "mask_loss"]
+__all__ = ["hint_loss", "label_loss", "mask_loss"]
