@@ -93,12 +93,7 @@ PAIRS = (
         | {"reductions": (4, 2, 1, 1)},
     ),
     Pair("fpn", "dense_lite", {"widths": (8, 8, 8)}, {"widths": (8, 8)}),
-    Pair(
-        "fpn",
-        "efficientnet_lite0",
-        {"widths": (8, 8, 8)},
-        {"stages": STAGES, "width": 0.25},
-    ),
+    Pair("lraspp", "efficientnet_lite0", {"width": 8}, {"stages": STAGES, "width": 0.25}),
     Pair("patch_classifier", "pixels", {"width": 8, "hidden": 8}),
 )
 """Every decoder, and every family of encoders, at least once."""
