@@ -25,6 +25,7 @@ from segjax import weights
 from segjax.cli.train import load_config
 from segjax.config import TrainConfig
 from segjax.files import write_json
+from segjax.memory import keep_all_freed_memory
 from segjax.training import devices
 from segjax.training.optimizer import create_optimizer, create_schedule
 from segjax.training.state import create_state, make_train_step
@@ -73,6 +74,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=30, help="of each config")
     parser.add_argument("--report", type=Path, help="JSON file to write")
     options = parser.parse_args()
+    keep_all_freed_memory()  # as `segjax train` does
     ways = {name: way for name, way in WAYS.items() if way[1] is None or cpu.trains()}
     tunables = os.environ.get("GLIBC_TUNABLES", "")
     report: dict[str, Any] = {"machine": machine(), "glibc_tunables": tunables, "step_ms": {}}

@@ -9,7 +9,7 @@ import pytest
 
 from segjax import memory
 
-FREED_MB = """
+PRIVATE_MB = """
 import re
 from pathlib import Path
 import numpy as np
@@ -18,7 +18,9 @@ from segjax import memory
 def private_mb():
     text = Path("/proc/self/smaps_rollup").read_text()
     return sum(map(int, re.findall(r"^Private_\\w+:\\s+(\\d+) kB", text, re.M))) / 1024
+"""
 
+FREED_MB = """
 memory.keep_freed_memory()
 frames = [np.ones(2_700_000, np.uint8) for _ in range(40)]
 del frames
@@ -27,15 +29,43 @@ memory.give_back_memory()
 print(kept - private_mb())
 """
 
+STEPS_MB = """
+import threading
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="malloc is not glibc's")
-def test_freed_frames_are_kept_and_then_given_back() -> None:
-    done = subprocess.run([sys.executable, "-c", FREED_MB], capture_output=True, text=True)
+def step():
+    maps = [np.ones(100_000_000, np.uint8) for _ in range(3)]
+
+memory.keep_all_freed_memory()
+for _ in range(2):
+    step()
+    thread = threading.Thread(target=step)
+    thread.start()
+    thread.join()
+print(private_mb())
+"""
+
+glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="malloc is not glibc's")
+
+
+def printed(code: str) -> float:
+    """What a process of its own prints."""
+    done = subprocess.run([sys.executable, "-c", PRIVATE_MB + code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert float(done.stdout) > 90, "of 40 frames of 2.7 MB"
+    return float(done.stdout)
+
+
+@glibc
+def test_freed_frames_are_kept_and_then_given_back() -> None:
+    assert printed(FREED_MB) > 90, "of 40 frames of 2.7 MB"
+
+
+@glibc
+def test_a_step_s_maps_are_kept_for_the_next_whichever_thread_makes_it() -> None:
+    assert 280 < printed(STEPS_MB) < 600, "of three maps of 100 MB at a time"
 
 
 def test_other_libraries_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ctypes, "CDLL", lambda _: object())
     memory.keep_freed_memory()
+    memory.keep_all_freed_memory()
     memory.give_back_memory()

@@ -14,6 +14,7 @@ import tyro
 import segjax.config
 from segjax.config import TrainConfig, meant, to_dict
 from segjax.errors import SegjaxError
+from segjax.memory import keep_all_freed_memory
 
 USAGE = """Trains a model from a config file, or goes on where the run in --workdir stopped.
 
@@ -101,6 +102,7 @@ def _meant(error: Exception) -> str:
 
 def main(options: Options) -> None:
     """Lints the data, then trains."""
+    keep_all_freed_memory()
     try:
         from segjax.data.folders import draw_weights
         from segjax.data.opening import find_data
