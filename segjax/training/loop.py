@@ -103,7 +103,7 @@ def train(
     teacher = None
     if config.teacher:
         teacher = find_teacher(config.teacher, model)
-        origin = {"teacher": Path(config.teacher).name, **_licence(teacher.info), **origin}
+        origin |= {"teacher": Path(config.teacher).name, **_licence(origin, teacher.info)}
     make = partial(
         make_train_step,
         model,
@@ -267,9 +267,10 @@ def _create_model(config: TrainConfig) -> tuple[Segmenter, dict[str, str]]:
     return start.model, {"init": Path(config.init).name, **_licence(start.info)}
 
 
-def _licence(info: dict[str, Any]) -> dict[str, str]:
+def _licence(*infos: dict[str, Any]) -> dict[str, str]:
     """What may not be done with weights may not be done with what goes on from them."""
-    return {"licence": info["licence"]} if "licence" in info else {}
+    licences = sorted({info["licence"] for info in infos if "licence" in info})
+    return {"licence": "; ".join(licences)} if licences else {}
 
 
 def _class_weights(config: TrainConfig, source: Source) -> np.ndarray | None:

@@ -48,7 +48,6 @@ COEFFICIENTS = (
 )
 """Of B0 to B7: of the channels, of the blocks, and the norms' epsilon in torchvision."""
 
-
 ACTIVATIONS = {"silu": jax.nn.silu, "relu6": jax.nn.relu6, "relu": jax.nn.relu}
 
 
