@@ -33,10 +33,9 @@ if TYPE_CHECKING:
 
 
 QUALITIES = {"full": 1.0, "medium": 0.57, "coarse": 0.2}
-"""Shares of the pixels that the weights were trained for. With `portrait` at 720p that is 144×256
-or 80×160 in place of 192×336: a frame takes a CPU 0.74 or 0.46 of the time, and the mean IoU of
-pictures of webcam users is 0.868 or 0.785 in place of 0.880. Both divide the frame's sides, without
-which little time is saved."""
+"""Shares of the pixels that the weights were trained for. With `portrait` at 720p that is 128×208
+or 80×128 in place of 160×288. Sizes that divide the frame's sides are preferred, without which less
+time is saved."""
 
 TRIALS = 5
 """Steps of each kind by which qualities are compared, in turns."""
