@@ -4,8 +4,7 @@
     GLIBC_TUNABLES=glibc.malloc.hugetlb=1 python benchmarks/train_step.py configs/portrait.py
 
 The step is that of `segjax train` with a config's network, loss and optimiser, on random pictures
-of its first size; the ways take turns. The second command has glibc ask Linux for large pages,
-since a step takes new memory for all its maps.
+of its first size; the ways take turns. The second command has glibc ask Linux for large pages.
 """
 
 import argparse
