@@ -34,5 +34,5 @@ config = TrainConfig(
         ),
     ),
     optimizer=OptimizerConfig(learning_rate=1.5e-3, encoder_share=0.4),
-    steps=11_000,
+    steps=7_500,
 )

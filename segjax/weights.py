@@ -129,11 +129,7 @@ def read_encoder(name: str | Path) -> tuple[nnx.Module, dict[str, Any]]:
     tensors, metadata = _read(path)
     config = _config(metadata, path)
     try:
-        part = nnx.eval_shape(
-            lambda: nnx.Dict(
-                encoder=ENCODERS[config.encoder](**config.encoder_options, rngs=Keys(0))
-            )
-        )
+        part = nnx.eval_shape(lambda: create_encoder(config))
     except (ValueError, TypeError) as error:
         raise _unknown(path, error) from error
     kept = {key: value for key, value in tensors.items() if key.startswith("encoder.")}
@@ -207,6 +203,12 @@ def create_model(config: ModelConfig) -> Segmenter:
         decoder_options=config.decoder_options,
         seed=config.seed,
     )
+
+
+def create_encoder(config: ModelConfig) -> nnx.Dict[Any]:
+    """The encoder of a config alone, as `encoder`: under the names that a network's file has."""
+    encoder = ENCODERS[config.encoder]
+    return nnx.Dict(encoder=encoder(**config.encoder_options, rngs=Keys(config.seed)))
 
 
 def _find(name: str | Path) -> Path:

@@ -12,7 +12,6 @@ from segjax.errors import SegjaxError
 from segjax.interop.convert import Imported, convert, read_tensors
 from segjax.models.decoders import DECODERS
 from segjax.models.encoders import ENCODERS
-from segjax.models.keys import Keys
 from segjax.models.segmenter import variant_class
 
 __all__ = ["Imported", "from_tensors", "import_weights"]
@@ -70,7 +69,7 @@ def from_tensors(
     def build() -> nnx.Module:
         if config.decoder:
             return weights.create_model(config)
-        return nnx.Dict(encoder=ENCODERS[encoder](**config.encoder_options, rngs=Keys(0)))
+        return weights.create_encoder(config)
 
     variables = weights.variables(nnx.eval_shape(build))
     return convert(plan, {name: one.shape for name, one in variables.items()}, source)
