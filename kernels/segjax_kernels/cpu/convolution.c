@@ -5,7 +5,7 @@
  *   - 3x3 of stride 1: Winograd's F(4x4, 3x3) (Lavin and Gray, 2016), a quarter of the products;
  *   - every other dense one: a direct convolution on a tile of pixels x channels in registers, in
  *     bfloat16 where that is wanted and the processor multiplies it;
- *   - depthwise: a vector of channels at a time, whose map then lies in the nearest cache.
+ *   - depthwise: a vector of channels at a time, whose rows then lie in the nearest cache.
  * Vectors are GCC's and Clang's; LANES and PIXELS fit the registers of what -march=native gives.
  */
 #include "tiles.h"
@@ -330,19 +330,23 @@ static void give(const Conv *c, const float *sums, long top, long width, long at
   const __mmask16 second = two ? (1u << MIN(SIDE, c->features - j - SIDE)) - 1 : 0;
   const __m512 bias[] = {_mm512_maskz_loadu_ps(first, c->bias + j),
                          _mm512_maskz_loadu_ps(second, c->bias + j + SIDE)};
-  long x = at % width, row = (top + at / width) * c->out_w;
+  const float *const add = c->add; /* known not to change with what is written */
+  float *const out = c->out;
+  const long features = c->features, out_w = c->out_w, pixels = c->pixels;
+  const bool relu = c->relu;
+  long x = at % width, row = (top + at / width) * out_w;
   for (long m = 0; m < count; m++) {
-    const long to = (row + x) * c->features + j;
-    if (x < c->out_w && row + x < c->pixels) {
+    const long to = (row + x) * features + j;
+    if (x < out_w && row + x < pixels) {
       UNROLL for (int half = 0; half < 2; half++) {
         const __mmask16 some = half ? second : first;
         __m512 sum = _mm512_load_ps(sums + (2 * m + half) * SIDE) + bias[half];
-        if (c->add) sum += _mm512_maskz_loadu_ps(some, c->add + to + half * SIDE);
-        if (c->relu) sum = (__m512)RELU((wide)sum);
-        _mm512_mask_storeu_ps(c->out + to + half * SIDE, some, sum);
+        if (add) sum += _mm512_maskz_loadu_ps(some, add + to + half * SIDE);
+        if (relu) sum = (__m512)RELU((wide)sum);
+        _mm512_mask_storeu_ps(out + to + half * SIDE, some, sum);
       }
     }
-    if (++x == width) x = 0, row += c->out_w;
+    if (++x == width) x = 0, row += out_w;
   }
 }
 
@@ -390,39 +394,63 @@ static void by_tiles(const void *job, long begin, long end) {}
 
 /* --- depthwise ----------------------------------------------------------------------------- */
 
+enum { MORE = PIXELS * 5 / 4, MOST = PIXELS * 3 / 2 };
+
+/* `count` neighbours of a row of the result, a vector of channels each. With `dense` taps, which have
+ * no gaps, each number of the map is loaded once for a row of the kernel. */
+static inline __attribute__((always_inline)) void neighbours(const Conv *c, long n, long y, long x,
+                                                             const int count, const int size,
+                                                             const int stride, const bool dense) {
+  const long pad = (size - 1) / 2 * c->dilation, left = x * stride - pad;
+  wide sums[MOST];
+  UNROLL for (int m = 0; m < count; m++) sums[m] = *(const wide *)(c->bias + n);
+  for (int ky = 0; ky < size; ky++) {
+    const long row = y * stride - pad + ky * c->dilation;
+    if (row < 0 || row >= c->h) continue;
+    const float *kernel = c->kernel + ky * size * c->channels + n;
+    const long first = (row * c->w + left) * c->channels + n; /* may lie before the map */
+#define INSIDE(i) ((unsigned long)(left + (i)) < (unsigned long)c->w)
+#define NUMBER(i) *(const wide *)(INSIDE(i) ? c->x + (first + (i) * c->channels) : nothing)
+    if (dense) {
+      wide taps[5];
+      UNROLL for (int kx = 0; kx < size; kx++) taps[kx] = *(const wide *)(kernel + kx * c->channels);
+      UNROLL for (int i = 0; i < (count - 1) * stride + size; i++) {
+        const wide number = NUMBER(i);
+        UNROLL for (int kx = i % stride; kx < size; kx += stride)
+          if (kx <= i && (i - kx) / stride < count) sums[(i - kx) / stride] += taps[kx] * number;
+      }
+    } else {
+      for (int kx = 0; kx < size; kx++) {
+        const wide tap = *(const wide *)(kernel + kx * c->channels);
+        UNROLL for (int m = 0; m < count; m++) sums[m] += tap * NUMBER(m * stride + kx * c->dilation);
+      }
+    }
+  }
+  float *out = c->out + (y * c->out_w + x) * c->channels + n;
+  UNROLL for (int m = 0; m < count; m++)
+    if (x + m < c->out_w) *(wide *)(out + m * c->channels) = c->relu ? RELU(sums[m]) : sums[m];
+}
+
 /* Units are vectors of channels. */
 static void depthwise(const void *job, long begin, long end) {
-  const Conv *c = job;
-  const long pad = (c->size - 1) / 2 * c->dilation, step = c->stride * LANES;
-  const long width = MAX(c->w, (c->out_w + PIXELS) * c->stride) + 2 * pad;
-  float *map = scratch(0, c->h * width * LANES);
-  memset(map, 0, c->h * width * LANES * sizeof(float));
-  for (long n = begin * LANES; n < end * LANES; n += LANES) {
-    for (long y = 0; y < c->h; y++)
-      for (long x = 0; x < c->w; x++)
-        *(wide *)(map + (y * width + pad + x) * LANES) =
-            *(const wide *)(c->x + (y * c->w + x) * c->channels + n);
+  const Conv local = *(const Conv *)job, *c = &local;
+  /* The compiler knows the usual kernels, and three counts: that one which wastes least of a row. */
+  const bool usual = c->dilation == 1 && c->stride <= 2 && (c->size == 3 || c->size == 5);
+  int count = PIXELS;
+  for (int more = PIXELS; usual && more <= MOST; more += MORE - PIXELS)
+    if ((c->out_w + more - 1) / more * more <= (c->out_w + count - 1) / count * count) count = more;
+  const int kind = usual ? count * 100 + c->size * 10 + c->stride : 0;
+  for (long n = begin * LANES; n < end * LANES; n += LANES)
     for (long y = 0; y < c->out_h; y++)
-      for (long x = 0; x < c->out_w; x += PIXELS) {
-        wide sums[PIXELS];
-        UNROLL for (int m = 0; m < PIXELS; m++) sums[m] = *(const wide *)(c->bias + n);
-        for (long ky = 0; ky < c->size; ky++) {
-          const long row = y * c->stride - pad + ky * c->dilation;
-          if (row < 0 || row >= c->h) continue;
-          const float *in = map + row * width * LANES + x * step;
-          const float *kernel = c->kernel + ky * c->size * c->channels + n;
-          for (long kx = 0; kx < c->size; kx++) {
-            UNROLL for (int m = 0; m < PIXELS; m++)
-              sums[m] += *(const wide *)kernel * *(const wide *)(in + m * step);
-            in += c->dilation * LANES, kernel += c->channels;
-          }
+      for (long x = 0; x < c->out_w; x += count) switch (kind) {
+#define KIND(COUNT, SIZE, STRIDE) \
+  case COUNT * 100 + SIZE * 10 + STRIDE: neighbours(c, n, y, x, COUNT, SIZE, STRIDE, true); break;
+#define KINDS(COUNT) KIND(COUNT, 3, 1) KIND(COUNT, 5, 1) KIND(COUNT, 3, 2) KIND(COUNT, 5, 2)
+          KINDS(PIXELS)
+          KINDS(MORE)
+          KINDS(MOST)
+          default: neighbours(c, n, y, x, PIXELS, c->size, c->stride, false);
         }
-        float *out = c->out + (y * c->out_w + x) * c->channels + n;
-        UNROLL for (int m = 0; m < PIXELS; m++)
-          if (x + m < c->out_w)
-            *(wide *)(out + m * c->channels) = c->relu ? RELU(sums[m]) : sums[m];
-      }
-  }
 }
 
 /* --- XLA's side ---------------------------------------------------------------------------- */
