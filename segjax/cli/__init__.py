@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import keyword
+import os
 import sys
 from typing import NoReturn
 
@@ -64,8 +65,18 @@ def run(name: str, argv: list[str], *, prog: str) -> NoReturn:
         module.main(options)
     except SegjaxError as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        _exit(2)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        sys.exit(130)
-    sys.exit(0)
+        _exit(130)
+    _exit(0)
+
+
+def _exit(code: int) -> NoReturn:
+    workers = sys.modules.get("segjax.web.worker")
+    if workers and not workers.end_all():
+        # Compiling cannot be interrupted, and Python would end by aborting in it.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)

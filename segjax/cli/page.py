@@ -5,7 +5,6 @@ import contextlib
 import functools
 import os
 import platform
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -19,7 +18,7 @@ from segjax.errors import SegjaxError
 from segjax.live.backgrounds import BLURS, Background, Picture, parse_background
 from segjax.live.loop import Loop, say
 from segjax.live.overlays import Overlay, overlaid
-from segjax.web import certificates, peer, server, studio, worker
+from segjax.web import certificates, peer, server, studio
 from segjax.web.pictures import Pictures, backgrounds_in, scenes
 from segjax.web.preview import PageSink, Remote
 from segjax.web.security import Address, new_token
@@ -76,10 +75,6 @@ def serve_page(options: Options) -> None:
     made = server.Server(shared, place.address, place.token, webrtc_s=webrtc_s)
     server.run(made, place.listening, place.tls, started)
     say("the server has ended")
-    if not worker.end_all():
-        # Compiling cannot be interrupted, and Python would end by aborting in it.
-        sys.stdout.flush()
-        os._exit(0)
 
 
 def remote_control(

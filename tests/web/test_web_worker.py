@@ -40,7 +40,7 @@ from segjax.web.worker import Worker
 picture = np.zeros((4000, 4000, 3), np.uint8)
 worker = Worker("busy")
 def compute():
-    until_s = time.monotonic() + 0.5
+    until_s = time.monotonic() + {seconds}
     while time.monotonic() < until_s:
         cv2.resize(picture, (3000, 3000))
 worker.submit(compute)
@@ -50,5 +50,21 @@ time.sleep(0.1)
 
 def test_a_process_ends_in_peace_while_one_computes() -> None:
     """It aborted in C++ when OpenCV wanted Python back, which had gone."""
-    done = subprocess.run([sys.executable, "-c", COMPUTING], capture_output=True, text=True)
+    done = end(COMPUTING.format(seconds=0.5))
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_command_ends_with_its_code_while_one_goes_on_computing() -> None:
+    command = """
+from segjax.cli import run
+run("serve", ["--source", "missing.mp4", "--sink", "null"], prog="serve")
+"""
+    done = end(COMPUTING.format(seconds=600) + command)
+    assert done.returncode == 2
+    assert "missing.mp4" in done.stderr and "terminate" not in done.stderr
+
+
+def end(program: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=300
+    )
