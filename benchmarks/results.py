@@ -22,7 +22,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from figures import table
-from flax import nnx
 
 from segjax import weights
 from segjax.config import TrainConfig, from_dict, to_dict
@@ -35,6 +34,7 @@ from segjax.evaluation.predictors import load_predictor
 from segjax.files import replacing, write_json
 from segjax.images import write_image
 from segjax.labels import to_labels
+from segjax.models import shapes_of
 from segjax.sheets import captioned, fit, legend, paint
 from segjax.training.log import read
 
@@ -119,7 +119,7 @@ def gather(folder: Path, device: str = "") -> Run:
         raise SegjaxError(f"{folder} has no validation in its log; results need one; train longer")
     batch = config.data.batch_size * config.optimizer.accumulate
     bucket = max(config.data.buckets, key=lambda bucket: bucket.weight)
-    shapes = nnx.eval_shape(lambda: weights.create_model(config.model))
+    shapes = shapes_of(lambda: weights.create_model(config.model))
     architecture = describe(shapes, (bucket.height, bucket.width))
     before = [0, *(line["step"] for line in steps)]
     spent = (

@@ -16,9 +16,9 @@ from segjax import models
 from segjax.config import ModelConfig, from_dict, to_dict
 from segjax.errors import SegjaxError
 from segjax.files import replacing
-from segjax.models import Segmenter, fold_norms
+from segjax.models import Segmenter, fold_norms, shapes_of
 from segjax.models.encoders import ENCODERS
-from segjax.models.keys import Keys
+from segjax.models.initial import Keys
 
 ASSETS = Path(__file__).parent / "assets"
 FORMAT = "segjax-weights-1"
@@ -71,8 +71,7 @@ def load(name: str | Path, *, trainable: bool = False) -> Released:
             "from it with --encoder-init"
         )
     try:
-        # Shapes alone: drawing initial weights would compile for seconds, to be thrown away.
-        model = nnx.eval_shape(lambda: create_model(config))
+        model = shapes_of(lambda: create_model(config))
     except (ValueError, TypeError) as error:
         raise _unknown(path, error) from error
     _fill(variables(model), tensors, path)
@@ -129,7 +128,7 @@ def read_encoder(name: str | Path) -> tuple[nnx.Module, dict[str, Any]]:
     tensors, metadata = _read(path)
     config = _config(metadata, path)
     try:
-        part = nnx.eval_shape(lambda: create_encoder(config))
+        part = shapes_of(lambda: create_encoder(config))
     except (ValueError, TypeError) as error:
         raise _unknown(path, error) from error
     kept = {key: value for key, value in tensors.items() if key.startswith("encoder.")}

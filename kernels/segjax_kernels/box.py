@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from segjax_kernels import cpu
-from segjax_kernels.dispatch import Implementation, dispatch
+from segjax_kernels.dispatch import Implementation, by_platform, dispatch
 
 
 def box(x: jax.Array, radius: int) -> jax.Array:
@@ -46,7 +46,7 @@ def box_by_xla(x: jax.Array, radius: int) -> jax.Array:
 
 def _written(x: jax.Array) -> jax.Array:
     """On a CPU, XLA would compute it anew for each use; on a GPU, one kernel is worth that."""
-    return lax.platform_dependent(x, cpu=lax.optimization_barrier, default=lambda x: x)
+    return by_platform(x, cpu=lax.optimization_barrier, default=lambda x: x)
 
 
 IMPLEMENTATIONS = {

@@ -8,7 +8,8 @@ run there. A named one works or says why. `NotImplementedError` means "not here"
 batches and `vmap` led to the same batched kernel, and without a derivative.
 """
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -31,6 +32,33 @@ class Implementation(NamedTuple):
 
     run: Callable[..., Any]
     platforms: tuple[str, ...] | None = None
+
+
+_platform = jax.make_user_context(default_value=None)
+"""A part of the key by which `jax.jit` knows again what it has traced."""
+
+
+@contextlib.contextmanager
+def tracing_for(platform: str | None) -> Iterator[None]:
+    """What is traced meanwhile will be lowered for this platform alone ("cpu", "cuda", "tpu").
+
+    The forms for others are left out then, not traced to be thrown away: a step is traced in a
+    third of the time. None is for any, which is what holds without it.
+    """
+    with _platform(platform):
+        yield
+
+
+def traced_platform() -> str | None:
+    """What `tracing_for` was told."""
+    return _platform.value
+
+
+def by_platform(*arrays: Any, default: Callable[..., Any], **branches: Callable[..., Any]) -> Any:
+    """`jax.lax.platform_dependent`, or within `tracing_for` its platform's branch alone."""
+    if (platform := traced_platform()) is None:
+        return lax.platform_dependent(*arrays, default=default, **branches)
+    return branches.get(platform, default)(*arrays)
 
 
 def operation(
@@ -112,17 +140,21 @@ def dispatch(
             "computation is for another platform; None takes the best one there"
         )
         refuse = _refusal(reason, jax.eval_shape(run, *arrays))
-        return lax.platform_dependent(*arrays, default=refuse, **dict.fromkeys(platforms, run))
+        return by_platform(*arrays, default=refuse, **dict.fromkeys(platforms, run))
 
-    branches = {}
+    branches, only = {}, traced_platform()
     for run, platforms in implementations.values():
+        if only and platforms is not None and only not in platforms:
+            continue
         run = partial(run, **options)
         try:
+            if only:
+                return run(*arrays)
             jax.eval_shape(run, *arrays)
         except NotImplementedError:
             continue
         if platforms is None:
-            return lax.platform_dependent(*arrays, default=run, **branches)
+            return by_platform(*arrays, default=run, **branches)
         branches = dict.fromkeys(platforms, run) | branches
     raise NotImplementedError(f"none of {', '.join(implementations)} can run here")
 

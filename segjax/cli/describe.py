@@ -9,7 +9,6 @@ from typing import Any
 
 import jax
 import tyro
-from flax import nnx
 from rich.console import Console
 from rich.table import Table
 
@@ -25,6 +24,7 @@ from segjax.evaluation.architecture import (
 )
 from segjax.files import write_json
 from segjax.geometry import network_size
+from segjax.models import shapes_of
 from segjax.models.decoders import DECODERS
 from segjax.models.encoders import ENCODERS
 from segjax.models.segmenter import variant_class
@@ -78,7 +78,7 @@ def main(options: Options) -> None:
     config = _config(options)
     size = parse_size(options.size) if options.size else usual_size(config)
     try:
-        model = nnx.eval_shape(lambda: weights.create_model(config))
+        model = shapes_of(lambda: weights.create_model(config))
         architecture = describe(model, size)
     except (ValueError, TypeError) as error:
         raise SegjaxError(f"{options.name} cannot be described: {error}") from error

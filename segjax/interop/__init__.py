@@ -10,6 +10,7 @@ from flax import nnx
 from segjax import weights
 from segjax.errors import SegjaxError
 from segjax.interop.convert import Imported, convert, read_tensors
+from segjax.models import shapes_of
 from segjax.models.decoders import DECODERS
 from segjax.models.encoders import ENCODERS
 from segjax.models.segmenter import variant_class
@@ -71,7 +72,7 @@ def from_tensors(
             return weights.create_model(config)
         return weights.create_encoder(config)
 
-    variables = weights.variables(nnx.eval_shape(build))
+    variables = weights.variables(shapes_of(build))
     return convert(plan, {name: one.shape for name, one in variables.items()}, source)
 
 

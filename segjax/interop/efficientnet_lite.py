@@ -7,17 +7,16 @@ one side, so that its maps are ours of the picture moved by a pixel: the same up
 from collections.abc import Mapping
 
 import numpy as np
-from flax import nnx
 
 from segjax.config import ModelConfig
 from segjax.interop.convert import Plan, layer
 from segjax.models.encoders import ENCODERS
-from segjax.models.keys import Keys
+from segjax.models.initial import Keys, shapes_of
 
 
 def plan(model: str, encoder: str, tensors: Mapping[str, np.ndarray]) -> Plan:
     """How the classifier's weights become those of an encoder; there is no whole `model`."""
-    body = nnx.eval_shape(lambda: ENCODERS[encoder](rngs=Keys(0)))
+    body = shapes_of(lambda: ENCODERS[encoder](rngs=Keys(0)))
     names = layer("encoder.layers.0", "_conv_stem", "_bn0")
     for at, block in enumerate(body.layers[1:]):
         ours, theirs = f"encoder.layers.{at + 1}", f"_blocks.{at}"

@@ -4,12 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from flax import nnx
 
 from segjax.config import ModelConfig
 from segjax.interop.convert import Plan, layer
 from segjax.models.encoders import ENCODERS
-from segjax.models.keys import Keys
+from segjax.models.initial import Keys, shapes_of
 
 Names = dict[str, str]
 
@@ -22,7 +21,7 @@ def plan(model: str, encoder: str, tensors: Mapping[str, np.ndarray]) -> Plan:
 
     The classifier was trained with nearest upsampling between branches, the model with bilinear.
     """
-    body = nnx.eval_shape(lambda: ENCODERS[encoder](rngs=Keys(0)))
+    body = shapes_of(lambda: ENCODERS[encoder](rngs=Keys(0)))
     names = {f"encoder.{ours}": theirs for ours, theirs in _encoder(body).items()}
     # As it was trained: the network stands beside the loss.
     tensors = {

@@ -8,12 +8,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from flax import nnx
 
 from segjax.config import ModelConfig
 from segjax.interop.convert import Plan, layer
 from segjax.models.encoders import ENCODERS
-from segjax.models.keys import Keys
+from segjax.models.initial import Keys, shapes_of
 
 Names = dict[str, str]
 
@@ -23,7 +22,7 @@ ENCODER_OPTIONS: dict[str, Any] = {"epsilon": 1e-5}
 
 def plan(model: str, encoder: str, tensors: Mapping[str, np.ndarray]) -> Plan:
     """How a SegFormer of Hugging Face, or its encoder alone, becomes ours."""
-    body = nnx.eval_shape(lambda: ENCODERS[encoder](**ENCODER_OPTIONS, rngs=Keys(0)))
+    body = shapes_of(lambda: ENCODERS[encoder](**ENCODER_OPTIONS, rngs=Keys(0)))
     # A bare encoder is saved without the name of the model around it.
     whole = any(name.startswith("segformer.") for name in tensors)
     names = {

@@ -4,12 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from flax import nnx
 
 from segjax.config import ModelConfig
 from segjax.interop.convert import Plan, layer
 from segjax.models.encoders import ENCODERS
-from segjax.models.keys import Keys
+from segjax.models.initial import Keys, shapes_of
 
 Names = dict[str, str]
 
@@ -26,7 +25,7 @@ def plan(model: str, encoder: str, tensors: Mapping[str, np.ndarray]) -> Plan:
     """How torchvision's weights of `encoder`, or of `model` on it, become ours."""
     family = ENCODERS.family(encoder)
     options = ENCODER_OPTIONS.get(family, {}) if model else {}
-    body = nnx.eval_shape(lambda: ENCODERS[encoder](**options, rngs=Keys(0)))
+    body = shapes_of(lambda: ENCODERS[encoder](**options, rngs=Keys(0)))
     backbone = any(name.startswith("backbone.") for name in tensors)
     names, left_out = ENCODER_NAMES[family](body, "backbone" if backbone else "")
     names = {f"encoder.{ours}": theirs for ours, theirs in names.items()}

@@ -18,6 +18,7 @@ from segjax.matting.smoothing import State, smooth
 from segjax.models import Segmenter, convolutions_by, prepare_kernels
 from segjax.prediction import HOLES, decide
 from segjax_kernels import cpu, fade, fill_holes, guided_upsample_blend, preprocess, upsample_blend
+from segjax_kernels.dispatch import by_platform
 
 Step = Callable[..., tuple[State, jax.Array, jax.Array]]
 """(params, state, frame uint8 [H, W, 3], background, softness=0.5, plate=None) → (state, out
@@ -188,7 +189,7 @@ def _make_find_mask(
             small = preprocess(frame, sight.size(height, width))
         with jax.named_scope("network"):
             network = nnx.merge(graph, jax.tree.unflatten(form, jax.tree.leaves(params)))
-            with convolutions_by(cpu.convolution):
+            with convolutions_by(cpu.convolution, by_platform):
                 logits = network(small[None].astype(dtype))[0, ..., 0]
             alpha = fill_holes(jax.nn.sigmoid(logits), reach=HOLES)
         size = mask_size(height, width, sight)

@@ -27,6 +27,7 @@ from segjax.matting.step import (
 from segjax.memory import give_back_memory, keep_freed_memory
 from segjax.models import Segmenter
 from segjax.prediction import sight_of
+from segjax_kernels.dispatch import tracing_for
 
 if TYPE_CHECKING:
     from segjax.weights import Released
@@ -175,7 +176,8 @@ class Matting:
             behind = (strength, background) if self._effect.overlaid else strength
         softness = np.asarray(self.softness, np.float32)
         plate = None if self._plate is None else self._plate_for(self._plate, pixels.shape, quality)
-        return self._steps[quality](self._params, state, pixels, behind, softness, plate)
+        with tracing_for(_platform()):
+            return self._steps[quality](self._params, state, pixels, behind, softness, plate)
 
     def reset(self) -> None:
         """Forgets what came before."""
@@ -221,9 +223,16 @@ class AlphaClip:
         """uint8 [H, W, 3] → alpha float32 [H, W] in [0, 1]."""
         height, width = pixels.shape[:2]
         state = self._states.take((height, width), mask_size(height, width, self._sight))
-        state, alpha = self._step(self._params, state, pixels)
+        with tracing_for(_platform()):
+            state, alpha = self._step(self._params, state, pixels)
         self._states.keep(state)
         return np.array(alpha)
+
+
+def _platform() -> str | None:
+    """That a step is for, as `tracing_for` takes it; a GPU may be of two kinds."""
+    backend = jax.default_backend()
+    return None if backend == "gpu" else backend
 
 
 def _parameters(model: Segmenter, dtype: jax.typing.DTypeLike) -> list[jax.Array]:

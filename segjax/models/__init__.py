@@ -7,6 +7,7 @@ from segjax.models.blocks import (
     prepare_kernels,
     seed_dropout,
 )
+from segjax.models.initial import shapes_of
 from segjax.models.segmenter import Segmenter, create_model, encode
 
 __all__ = [
@@ -18,4 +19,5 @@ __all__ = [
     "fold_norms",
     "prepare_kernels",
     "seed_dropout",
+    "shapes_of",
 ]

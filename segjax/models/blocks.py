@@ -13,9 +13,12 @@ import numpy as np
 from flax import nnx
 from jax import lax
 
+from segjax.models.initial import drawn
+
 Activation = Callable[[jax.Array], jax.Array]
 
 _faster: ContextVar[Callable[..., jax.Array] | None] = ContextVar("faster", default=None)
+_choose: ContextVar[Callable[..., Any]] = ContextVar("choose", default=lax.platform_dependent)
 _batches: ContextVar[Callable[..., jax.Array] | None] = ContextVar("batches", default=None)
 
 BLOCK = 16
@@ -46,19 +49,22 @@ WINOGRAD_OUT = (
 
 
 @contextlib.contextmanager
-def convolutions_by(faster: Callable[..., jax.Array]) -> Iterator[None]:
+def convolutions_by(
+    faster: Callable[..., jax.Array], choose: Callable[..., Any] = lax.platform_dependent
+) -> Iterator[None]:
     """Lets `faster` compute what it can of what is traced meanwhile: on a CPU, norms folded.
 
     `faster(x, kernel, bias, add, prepared, *, stride, dilation, depthwise, relu)` is
     relu(convolution + bias + add), as `segjax_kernels.cpu.convolution` is; it raises
     NotImplementedError for the rest. `prepared` is what `prepare_kernels` kept of the kernel, or
-    None.
+    None. `choose` takes the platform's form as `jax.lax.platform_dependent` does.
     """
-    token = _faster.set(faster)
+    by, chosen = _faster.set(faster), _choose.set(choose)
     try:
         yield
     finally:
-        _faster.reset(token)
+        _faster.reset(by)
+        _choose.reset(chosen)
 
 
 @contextlib.contextmanager
@@ -103,8 +109,7 @@ class ConvNorm(nnx.Module):
         self.stride, self.dilation, self.padding = stride, dilation, padding
         self.depthwise, self.act = depthwise, act
         per_group = 1 if depthwise else in_features
-        init = jax.nn.initializers.variance_scaling(2.0, "fan_in", "truncated_normal")
-        self.kernel = nnx.Param(init(rngs.params(), (kernel, kernel, per_group, features)))
+        self.kernel = nnx.Param(drawn(rngs, (kernel, kernel, per_group, features)))
         self.norm: nnx.BatchNorm | None = nnx.data(
             nnx.BatchNorm(features, momentum=0.97, epsilon=epsilon, rngs=rngs)
         )
@@ -160,8 +165,7 @@ class Conv(nnx.Module):
         self.stride, self.dilation, self.padding = stride, dilation, padding
         self.depthwise, self.act = depthwise, act
         per_group = 1 if depthwise else in_features
-        init = jax.nn.initializers.variance_scaling(variance, "fan_in", "truncated_normal")
-        self.kernel = nnx.Param(init(rngs.params(), (kernel, kernel, per_group, features)))
+        self.kernel = nnx.Param(drawn(rngs, (kernel, kernel, per_group, features), variance))
         self.bias = nnx.Param(jnp.zeros((features,)))
         self.prepared: nnx.Param | None = nnx.data(None)
 
@@ -210,7 +214,7 @@ def conv_bias(
         return y if act in (None, jax.nn.relu) else act(y)
 
     try:
-        return lax.platform_dependent(*operands, cpu=by_faster, default=by_xla)
+        return _choose.get()(*operands, cpu=by_faster, default=by_xla)
     except NotImplementedError:
         return by_xla(*operands)
 
@@ -267,7 +271,7 @@ def conv(
 
     many = kernel.shape[2] >= 48 and kernel.shape[3] >= 24
     if many and (x.shape[0], size, stride, dilation, pad) == (1, 3, 1, 1, 1):
-        return lax.platform_dependent(x, kernel, cpu=_winograd, default=direct)
+        return _choose.get()(x, kernel, cpu=_winograd, default=direct)
     return direct(x, kernel)
 
 
@@ -352,7 +356,7 @@ def depthwise_conv(
             feature_group_count=channels,
         )
 
-    return lax.platform_dependent(x, kernel, cpu=blocked, default=grouped)
+    return _choose.get()(x, kernel, cpu=blocked, default=grouped)
 
 
 class ResidualBlock(nnx.Module):

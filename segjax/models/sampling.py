@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from segjax.models.blocks import conv, depth_to_space, space_to_depth
+from segjax.models.initial import drawn
 
 
 def max_pool_indices(x: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -78,9 +79,8 @@ class ConvTranspose(nnx.Module):
     """
 
     def __init__(self, in_features: int, features: int, factor: int = 2, *, rngs: nnx.Rngs):
-        init = jax.nn.initializers.variance_scaling(2.0, "fan_in", "truncated_normal")
         # Of the factor² kernel's pixels only one meets a pixel of the result: no part of the fan.
-        kernel = init(rngs.params(), (in_features, factor, factor, features))
+        kernel = drawn(rngs, (in_features, factor, factor, features))
         self.kernel = nnx.Param(kernel.transpose(1, 2, 0, 3))
         self.bias = nnx.Param(jnp.zeros((features,)))
 

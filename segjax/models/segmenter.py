@@ -9,7 +9,7 @@ from flax import nnx
 
 from segjax.models.decoders import DECODERS
 from segjax.models.encoders import ENCODERS
-from segjax.models.keys import Keys
+from segjax.models.initial import Keys
 
 
 class Segmenter(nnx.Module):

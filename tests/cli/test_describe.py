@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from flax import nnx
 
 from segjax import cli, weights
 from segjax.config import ModelConfig
+from segjax.models import shapes_of
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -67,7 +67,7 @@ def test_released_weights_are_described_and_measured(
     assert 0 < found["p20_ms"] <= found["median_ms"] <= found["p80_ms"]
     assert found["temporary_bytes"] > 0
     assert found["receptive_field"] is None  # its decoder pools the whole map
-    model = nnx.eval_shape(lambda: weights.create_model(TINY))
+    model = shapes_of(lambda: weights.create_model(TINY))
     assert found["weight_bytes"] < 4 * (found["parameters"] + 32 * 48 * 3)  # norms are folded
     assert found["parts"][0]["shapes"] == [[32 // 4, 48 // 4, model.encoder.info.channels[0]]]
     out = capsys.readouterr().out

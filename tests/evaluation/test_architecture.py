@@ -22,7 +22,7 @@ from segjax.models import Segmenter, create_model
 from segjax.models.blocks import Conv, ConvNorm, conv, depthwise_conv, max_pool, resize_bilinear
 from segjax.models.encoders import ENCODERS
 from segjax.models.features import CENTRED, FeatureInfo
-from segjax.models.keys import Keys
+from segjax.models.initial import Keys, shapes_of
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -137,7 +137,7 @@ def test_what_a_loop_repeats_is_counted_each_time() -> None:
 )
 def test_published_operations_at_224(name: str, published: float, left: int) -> None:
     """torchvision's, of whole classifiers: what is left is their linear layers."""
-    encoder: Any = nnx.eval_shape(lambda: ENCODERS[name](rngs=Keys(0)))
+    encoder: Any = shapes_of(lambda: ENCODERS[name](rngs=Keys(0)))
     encoder.eval()
     graph, state = nnx.split(encoder)
     macs = count_macs(lambda state, x: nnx.merge(graph, state)(x), state, shaped(1, 224, 224, 3))
@@ -146,7 +146,7 @@ def test_published_operations_at_224(name: str, published: float, left: int) -> 
 
 def test_published_operations_of_a_whole_model() -> None:
     """SegFormer-B0 at 512×512 with 150 classes: 8.4 billion in the paper's Table 1."""
-    model = nnx.eval_shape(lambda: create_model("segformer", num_classes=150))
+    model = shapes_of(lambda: create_model("segformer", num_classes=150))
     assert describe(model, (512, 512)).macs == pytest.approx(8.4e9, rel=0.005)
 
 

@@ -19,7 +19,7 @@ from flax import nnx
 from segjax import weights
 from segjax.interop import Imported, from_tensors
 from segjax.models.encoders import ENCODERS
-from segjax.models.keys import Keys
+from segjax.models.initial import Keys, shapes_of
 
 FOLDER = Path(__file__).parent / "golden"
 
@@ -90,7 +90,7 @@ def network(case: Case, found: Imported) -> nnx.Module:
     """Our network with its weights."""
     config = found.config
     options = {**config.encoder_options, **case.options}
-    model: Any = nnx.eval_shape(
+    model: Any = shapes_of(
         lambda: (
             weights.create_model(config)
             if case.model

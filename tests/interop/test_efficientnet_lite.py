@@ -15,7 +15,7 @@ from segjax.config import ModelConfig
 from segjax.errors import SegjaxError
 from segjax.interop import from_tensors
 from segjax.models.encoders import ENCODERS
-from segjax.models.keys import Keys
+from segjax.models.initial import Keys, shapes_of
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -108,7 +108,7 @@ def reference(
 def ours(tensors: dict[str, np.ndarray], x: jax.Array) -> dict[int, Any]:
     """Our maps by stride, of bytes."""
     name = "efficientnet_lite0"
-    part = nnx.eval_shape(lambda: nnx.Dict(encoder=ENCODERS[name](rngs=Keys(0))))
+    part = shapes_of(lambda: nnx.Dict(encoder=ENCODERS[name](rngs=Keys(0))))
     found = from_tensors(tensors, encoder=name)
     for key, variable in weights.variables(part).items():
         variable.set_value(jnp.asarray(found.arrays[key]))
@@ -153,7 +153,7 @@ def test_dense_lite_begins_with_its_part_of_it(
     found = from_tensors(tensors, encoder="efficientnet_lite0")
     path = tmp_path / "lite0.safetensors"
     weights.write(path, found.arrays, found.config)
-    model = nnx.eval_shape(lambda: weights.create_model(ModelConfig("dense_lite", "fpn")))
+    model = shapes_of(lambda: weights.create_model(ModelConfig("dense_lite", "fpn")))
     weights.load_encoder(model, path)
     assert isinstance(model.encoder.stem.kernel.get_value(), jax.ShapeDtypeStruct)  # to be drawn
     first, last = model.encoder.layers[0], model.encoder.layers[-1]

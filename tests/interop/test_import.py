@@ -5,7 +5,6 @@ from pathlib import Path
 import golden
 import numpy as np
 import pytest
-from flax import nnx
 from pickles import Named, state_dict, write_archive
 from safetensors.numpy import save_file
 
@@ -14,6 +13,7 @@ from segjax.config import ModelConfig
 from segjax.errors import SegjaxError
 from segjax.interop import from_tensors, import_weights
 from segjax.interop.convert import read_tensors
+from segjax.models import shapes_of
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -58,9 +58,7 @@ def test_an_encoder_is_imported_and_starts_a_network(
     assert said[0].endswith(f"numbers are in {out}") and len(said) == 2
     assert said[1] == f"left out, having no place in it: {', '.join(LAST)}"
 
-    model = nnx.eval_shape(
-        lambda: weights.create_model(ModelConfig(SMALL.encoder, "lraspp", classes=2))
-    )
+    model = shapes_of(lambda: weights.create_model(ModelConfig(SMALL.encoder, "lraspp", classes=2)))
     weights.load_encoder(model, out)
     found = model.encoder.layers[1].spatial
     np.testing.assert_array_equal(
@@ -74,7 +72,7 @@ def test_an_encoder_is_imported_and_starts_a_network(
 def test_an_encoder_fits_its_like_alone(path: Path, tensors: dict[str, np.ndarray]) -> None:
     found = from_tensors(tensors, encoder=SMALL.encoder)
     weights.write(path, found.arrays, found.config)
-    other = nnx.eval_shape(
+    other = shapes_of(
         lambda: weights.create_model(ModelConfig("mobilenet_v3_large", "lraspp", classes=2))
     )
     with pytest.raises(SegjaxError, match=r"does not fit its network: \d+ missing \(encoder\."):

@@ -8,12 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import onnxruntime
 import pytest
-from flax import nnx
 from jax import lax
 
 from segjax import weights
 from segjax.interop.onnx_graph import Tensor, to_onnx
-from segjax.models import Segmenter, create_model, fold_norms
+from segjax.models import Segmenter, create_model, fold_norms, shapes_of
 
 RNG = np.random.default_rng(0)
 LAYOUT = ("NHWC", "HWIO", "NHWC")
@@ -97,7 +96,7 @@ def test_of_a_platforms_own_branches_none_is_taken() -> None:
 
 def network(name: str, encoder: str) -> Segmenter:
     """With numbers of about the usual size: drawing initial weights compiles for long."""
-    model = nnx.eval_shape(lambda: create_model(name, encoder=encoder, num_classes=3))
+    model = shapes_of(lambda: create_model(name, encoder=encoder, num_classes=3))
     for part in weights.variables(model).values():
         spread = np.prod(part.shape[:-1]) ** -0.5
         many = (

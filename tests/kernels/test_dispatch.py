@@ -2,7 +2,13 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from segjax_kernels.dispatch import Implementation, dispatch, operation
+from segjax_kernels.dispatch import (
+    Implementation,
+    by_platform,
+    dispatch,
+    operation,
+    tracing_for,
+)
 
 ONE = jnp.float32(1)
 
@@ -96,3 +102,32 @@ def test_an_operation_is_one_call_of_a_batch_however_it_is_asked_for():
 
     with pytest.raises(NotImplementedError, match="has no derivative"):
         jax.grad(lambda x: call(None, (("times", 2),), (False, False), x, one).sum())(one)
+
+
+def test_for_a_platform_alone_no_other_form_is_traced():
+    traced = []
+
+    def form(name, platforms=None):
+        return Implementation(lambda x: traced.append(name) or x + 1, platforms)
+
+    forms = {"gpu": form("gpu", ("cuda",)), "cpu": form("cpu", ("cpu",)), "any": form("any")}
+
+    @jax.jit
+    def inner(x):
+        return by_platform(x, cpu=form("left").run, default=form("right").run)
+
+    @jax.jit
+    def outer(x):
+        return inner(dispatch(forms, None, x))
+
+    with tracing_for("cpu"):
+        assert outer(ONE) == 3
+        assert set(traced) == {"cpu", "left"}
+        traced.clear()
+        assert outer(ONE) == 3 and not traced, "it is traced once"
+        with pytest.raises(NotImplementedError, match="'gpu' runs on cuda only"):
+            jax.jit(lambda x: dispatch(forms, "gpu", x))(ONE)
+    traced.clear()
+    # What was traced for a CPU is not taken for any platform, nor the inner function's part of it.
+    assert outer(ONE) == 3
+    assert set(traced) == {"gpu", "cpu", "any", "left", "right"}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from segjax.models import create_model, seed_dropout
+from segjax.models import create_model, seed_dropout, shapes_of
 from segjax.models.blocks import Conv, ConvNorm
 from segjax.models.decoders.deeplab import DeepLabV2, DeepLabV3, DeepLabV3Plus, SeparableConv
 from segjax.models.decoders.fcn import FCN8s
@@ -56,14 +56,14 @@ def convolutions(module: nnx.Module) -> list[Any]:
 def test_parameters_are_as_many_as_published(
     name: str, options: dict[str, Any], classes: int, published: float
 ) -> None:
-    model = nnx.eval_shape(lambda: create_model(name, num_classes=classes, **options))
+    model = shapes_of(lambda: create_model(name, num_classes=classes, **options))
     found = sum(value.size for value in jax.tree.leaves(nnx.state(model, nnx.Param)))
     exact = isinstance(published, int)
     assert found == published if exact else abs(found / published - 1) < 0.005
 
 
 def test_unet_has_the_figure_s_sizes_and_its_23_convolutions() -> None:
-    model = nnx.eval_shape(lambda: create_model("unet_valid", num_classes=2))
+    model = shapes_of(lambda: create_model("unet_valid", num_classes=2))
     model.eval()
     assert len(convolutions(model)) == 23
     features, logits = nnx.eval_shape(
@@ -75,7 +75,7 @@ def test_unet_has_the_figure_s_sizes_and_its_23_convolutions() -> None:
 
 
 def test_segnet_s_decoder_mirrors_the_13_convolutions_of_vgg() -> None:
-    model = nnx.eval_shape(lambda: create_model("segnet", num_classes=12))
+    model = shapes_of(lambda: create_model("segnet", num_classes=12))
     down = [part.kernel.shape[2:] for part in convolutions(model.encoder)]
     up = [part.kernel.shape[2:] for stage in model.decoder.stages[::-1] for part in stage]
     assert len(down) == 13
@@ -85,7 +85,7 @@ def test_segnet_s_decoder_mirrors_the_13_convolutions_of_vgg() -> None:
 
 def test_segnet_needs_an_encoder_whose_maps_halve() -> None:
     with pytest.raises(ValueError, match="got strides 1, 2, 4, 8, 8; leave out output_stride"):
-        nnx.eval_shape(lambda: create_model("segnet", num_classes=2, output_stride=8))
+        shapes_of(lambda: create_model("segnet", num_classes=2, output_stride=8))
 
 
 # --- FCN ------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from segjax.models.blocks import max_pool
 from segjax.models.encoders import ENCODERS
 from segjax.models.encoders.chain import divisible
 from segjax.models.features import dilate
-from segjax.models.keys import Keys
+from segjax.models.initial import Keys, shapes_of
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -60,7 +60,7 @@ HIDDEN = {"vgg": (4096, 4096), "mobilenet_v3_large": (1280,), "mobilenet_v3_smal
 @functools.cache
 def shaped(name: str, **options: Any) -> Any:
     """An encoder of shapes alone."""
-    return nnx.eval_shape(lambda: ENCODERS[name](**options, rngs=Keys(0)))
+    return shapes_of(lambda: ENCODERS[name](**options, rngs=Keys(0)))
 
 
 def parameters(module: nnx.Module) -> int:

@@ -14,7 +14,7 @@ from segjax.models.decoders.hrnet import HRNetHead
 from segjax.models.encoders import ENCODERS
 from segjax.models.encoders.hrnet import Exchange, Stage
 from segjax.models.features import FeatureInfo
-from segjax.models.keys import Keys
+from segjax.models.initial import Keys, shapes_of
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -51,7 +51,7 @@ def classification_head(widths: tuple[int, ...]) -> int:
 def test_a_backbone_has_the_parameters_of_the_published_classifier(
     name: str, published: int
 ) -> None:
-    encoder = nnx.eval_shape(lambda: ENCODERS[name](rngs=Keys(0)))
+    encoder = shapes_of(lambda: ENCODERS[name](rngs=Keys(0)))
     channels = encoder.info.channels
     assert parameters(encoder) + classification_head(channels) == published
     if name == "hrnet_w48":
@@ -71,7 +71,7 @@ def test_the_head_is_two_convolutions_on_all_channels() -> None:
 @pytest.mark.parametrize("size", [(33, 47), (64, 32), (1, 1)])
 def test_branches_halve_whatever_the_size(size: tuple[int, int]) -> None:
     options = {"width": 8, "modules": (1, 1, 1), "depth": 1, "stem": 8}
-    encoder = nnx.eval_shape(lambda: ENCODERS["hrnet_w18"](**options, rngs=Keys(0)))
+    encoder = shapes_of(lambda: ENCODERS["hrnet_w18"](**options, rngs=Keys(0)))
     encoder.eval()
     maps = nnx.eval_shape(lambda encoder, x: encoder(x), encoder, jnp.zeros((2, *size, 3)))
     shapes = [

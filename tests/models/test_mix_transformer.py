@@ -14,7 +14,7 @@ from segjax.models import create_model
 from segjax.models.blocks import seed_dropout
 from segjax.models.encoders import ENCODERS
 from segjax.models.encoders.mix_transformer import Block, EfficientSelfAttention, MixFFN
-from segjax.models.keys import Keys
+from segjax.models.initial import Keys, shapes_of
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -49,7 +49,7 @@ def run(module: Any, x: jax.Array) -> Any:
 def test_millions_of_parameters_are_those_of_the_papers_table_1(
     name: str, width: int, encoder: float, model: float
 ) -> None:
-    made = nnx.eval_shape(
+    made = shapes_of(
         lambda: create_model(
             "segformer", encoder=name, num_classes=150, decoder_options={"width": width}
         )
@@ -60,14 +60,12 @@ def test_millions_of_parameters_are_those_of_the_papers_table_1(
 
 
 def test_b0_has_as_many_parameters_as_the_published_checkpoint() -> None:
-    assert parameters(nnx.eval_shape(lambda: create_model("segformer", num_classes=150))) == (
-        3_752_694
-    )
+    assert parameters(shapes_of(lambda: create_model("segformer", num_classes=150))) == (3_752_694)
 
 
 @pytest.mark.parametrize("size", [(33, 47), (64, 32), (5, 7)])
 def test_stages_halve_whatever_the_size(size: tuple[int, int]) -> None:
-    encoder = nnx.eval_shape(lambda: ENCODERS["mit_b0"](rngs=Keys(0)))
+    encoder = shapes_of(lambda: ENCODERS["mit_b0"](rngs=Keys(0)))
     maps = nnx.eval_shape(lambda encoder, x: encoder(x), encoder, jnp.zeros((2, *size, 3)))
     shapes = [
         (2, *(-(-side // stride) for side in size), width)
@@ -140,7 +138,7 @@ def test_a_dropped_path_is_dropped_for_a_whole_picture() -> None:
 
 
 def test_paths_are_dropped_more_often_the_deeper_they_lie() -> None:
-    encoder = nnx.eval_shape(lambda: ENCODERS["mit_b0"](drop_path=0.7, rngs=Keys(0)))
+    encoder = shapes_of(lambda: ENCODERS["mit_b0"](drop_path=0.7, rngs=Keys(0)))
     rates = [block.drop.rate for stage in encoder.stages for block in stage.blocks]
     np.testing.assert_allclose(rates, np.linspace(0, 0.7, 8))
 

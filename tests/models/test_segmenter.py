@@ -20,7 +20,7 @@ from segjax.models.decoders import DECODERS
 from segjax.models.encoders import ENCODERS
 from segjax.models.encoders.hybrid import Context
 from segjax.models.features import FeatureInfo
-from segjax.models.keys import Keys
+from segjax.models.initial import Keys, shapes_of
 from segjax.models.segmenter import misfit, variant_class
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
@@ -134,7 +134,7 @@ def infer(model: nnx.Module, x: jax.Array) -> Any:
 
 def shapes(encoder: str, **options: Any) -> Any:
     """An encoder without numbers."""
-    made = nnx.eval_shape(lambda: ENCODERS[encoder](**options, rngs=Keys(0)))
+    made = shapes_of(lambda: ENCODERS[encoder](**options, rngs=Keys(0)))
     made.eval()
     return made
 
@@ -285,7 +285,7 @@ def test_every_decoder_does_so_on_every_family_of_encoders(
     pair = Pair(decoder, encoder, decoder_options, encoder_options)
     if misfit(variant_class(DECODERS[decoder]), body):
         with pytest.raises(ValueError, match="; take another encoder"):
-            nnx.eval_shape(pair.build)
+            shapes_of(pair.build)
     else:
         model = keeps_the_contract(pair, tmp_path)
         height, width = size_for(model)
@@ -295,7 +295,7 @@ def test_every_decoder_does_so_on_every_family_of_encoders(
 
 def keeps_the_contract(pair: Pair, tmp_path: Path) -> Segmenter:
     """Trains for two steps, compiled once, is saved, and is the same after loading."""
-    model = filled(nnx.eval_shape(pair.build))
+    model = filled(shapes_of(pair.build))
     model.train()
     graph, params, stats, rest = nnx.split(model, nnx.Param, nnx.BatchStat, ...)
     x = pictures(*size_for(model))
@@ -342,7 +342,7 @@ def keeps_the_contract(pair: Pair, tmp_path: Path) -> Segmenter:
 @each_pair
 @pytest.mark.parametrize("platform", ["cuda", "tpu"])
 def test_a_network_lowers_for(platform: str, pair: Pair) -> None:
-    model = nnx.eval_shape(pair.build)
+    model = shapes_of(pair.build)
     model.eval()
     graph, state = nnx.split(model)
     x = jax.ShapeDtypeStruct((1, *size_for(model), 3), jnp.float32)
@@ -367,7 +367,7 @@ def test_folding_a_network_keeps_its_map() -> None:
 
 
 def test_an_auxiliary_head_gives_logits_of_its_own() -> None:
-    model = nnx.eval_shape(
+    model = shapes_of(
         lambda: create_model(
             "deeplabv3",
             encoder="resnet50",
@@ -397,6 +397,17 @@ def test_context_sees_the_whole_map_at_any_size() -> None:
     assert reached.all()
 
 
+def test_shapes_are_those_of_numbers_and_draw_none() -> None:
+    def of(model: Segmenter) -> Any:
+        return jax.tree.map(lambda x: (x.shape, x.dtype), nnx.state(model, nnx.Param))
+
+    made, model = shapes_of(PAIRS[0].build), PAIRS[0].build()
+    assert all(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves(nnx.state(made)))
+    assert of(made) == of(model)
+    kernels = [x for x in jax.tree.leaves(nnx.state(model, nnx.Param)) if x.ndim == 4]
+    assert kernels and all(np.std(kernel) > 0 for kernel in kernels)
+
+
 def test_a_seed_decides_the_weights() -> None:
     def first(seed: int) -> np.ndarray:
         part = create_model(
@@ -413,9 +424,9 @@ def test_a_seed_decides_the_weights() -> None:
 
 
 def test_a_family_shares_the_options_that_a_model_was_published_with() -> None:
-    model = nnx.eval_shape(lambda: create_model("fcn8s", encoder="vgg19"))
+    model = shapes_of(lambda: create_model("fcn8s", encoder="vgg19"))
     assert model.encoder.info.levels == (2, 4, 8, 16, 32)  # pooled, as of VGG-16
-    model = nnx.eval_shape(lambda: create_model("deeplabv3", encoder="resnet18", output_stride=8))
+    model = shapes_of(lambda: create_model("deeplabv3", encoder="resnet18", output_stride=8))
     assert model.encoder.output_stride == 8
 
 
@@ -424,7 +435,7 @@ def test_a_family_shares_the_options_that_a_model_was_published_with() -> None:
 
 @functools.cache
 def portrait() -> Segmenter:
-    return nnx.eval_shape(PAIRS[0].build)
+    return shapes_of(PAIRS[0].build)
 
 
 @pytest.mark.parametrize(
@@ -469,7 +480,7 @@ def test_an_encoder_that_does_not_fit_is_told_why(
     decoder: str, encoder: str, auxiliary: str | None, words: str
 ) -> None:
     with pytest.raises(ValueError, match=words):
-        nnx.eval_shape(lambda: create_model(decoder, encoder=encoder, auxiliary=auxiliary))
+        shapes_of(lambda: create_model(decoder, encoder=encoder, auxiliary=auxiliary))
 
 
 # --- nothing is imported before it is used --------------------------------------------------

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from segjax_kernels.dispatch import by_platform
 from segjax_kernels.guided_upsample_blend import reference
 from segjax_kernels.upsample_blend import xla as plain
 from segjax_kernels.upsample_blend.reference import taps
@@ -28,7 +29,7 @@ def guided_upsample_blend(
     """See `reference.guided_upsample_blend`."""
     # GPUs have arithmetic to spare, and XLA fuses the reference's floats into one kernel there.
     floats = partial(reference.guided_upsample_blend, transparent=transparent, faint=faint)
-    return lax.platform_dependent(
+    return by_platform(
         *arrays,
         cpu=partial(_in_integers, transparent=transparent, faint=faint),
         tpu=partial(floats, upsample=_by_products),

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from segjax_kernels.dispatch import by_platform
 from segjax_kernels.preprocess import reference
 
 
@@ -24,7 +25,7 @@ def preprocess(
         small = one(frames[0])[None] if frames.shape[0] == 1 else lax.map(one, frames)
         return small.astype(dtype)
 
-    return lax.platform_dependent(frames, cpu=average, default=multiply)
+    return by_platform(frames, cpu=average, default=multiply)
 
 
 def _average(frame: jax.Array, height: int, width: int) -> jax.Array:

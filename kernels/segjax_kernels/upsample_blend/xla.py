@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from segjax_kernels.dispatch import by_platform
 from segjax_kernels.upsample_blend import reference
 
 BAND = 16
@@ -26,7 +27,7 @@ def upsample_blend(
     """See `api.upsample_blend`; every array has a leading axis of N, or of 1 for all."""
     arrays = (frame, alpha) if background is None else (frame, alpha, background)
     # GPUs have arithmetic to spare, and XLA fuses the reference's floats into one kernel there.
-    return lax.platform_dependent(
+    return by_platform(
         *arrays,
         cpu=partial(_in_integers, faint=faint),
         tpu=partial(by_products, faint=faint),
