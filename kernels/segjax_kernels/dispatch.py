@@ -8,8 +8,7 @@ run there. A named one works or says why. `NotImplementedError` means "not here"
 batches and `vmap` led to the same batched kernel, and without a derivative.
 """
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -34,29 +33,18 @@ class Implementation(NamedTuple):
     platforms: tuple[str, ...] | None = None
 
 
-_platform = jax.make_user_context(default_value=None)
-"""A part of the key by which `jax.jit` knows again what it has traced."""
+tracing_for = jax.make_user_context(default_value=None)
+"""What is traced `with tracing_for("cpu")` (or "cuda", "tpu") will be lowered for it alone.
 
-
-@contextlib.contextmanager
-def tracing_for(platform: str | None) -> Iterator[None]:
-    """What is traced meanwhile will be lowered for this platform alone ("cpu", "cuda", "tpu").
-
-    The forms for others are left out then, not traced to be thrown away: a step is traced in a
-    third of the time. None is for any, which is what holds without it.
-    """
-    with _platform(platform):
-        yield
-
-
-def traced_platform() -> str | None:
-    """What `tracing_for` was told."""
-    return _platform.value
+The forms for other platforms are left out then, not traced to be thrown away: a step is traced in a
+third of the time. None, the default, is for any. It is a part of the key by which `jax.jit` knows
+again what it has traced.
+"""
 
 
 def by_platform(*arrays: Any, default: Callable[..., Any], **branches: Callable[..., Any]) -> Any:
     """`jax.lax.platform_dependent`, or within `tracing_for` its platform's branch alone."""
-    if (platform := traced_platform()) is None:
+    if (platform := tracing_for.value) is None:
         return lax.platform_dependent(*arrays, default=default, **branches)
     return branches.get(platform, default)(*arrays)
 
@@ -142,7 +130,7 @@ def dispatch(
         refuse = _refusal(reason, jax.eval_shape(run, *arrays))
         return by_platform(*arrays, default=refuse, **dict.fromkeys(platforms, run))
 
-    branches, only = {}, traced_platform()
+    branches, only = {}, tracing_for.value
     for run, platforms in implementations.values():
         if only and platforms is not None and only not in platforms:
             continue
