@@ -141,7 +141,7 @@ def measure(threads: int, runs: int, model: str, peer: str) -> dict[str, Any]:
         return nnx.merge(graph, jax.tree.unflatten(form, params))(x)
 
     def forward_native(params: Any, x: Any) -> Any:
-        with convolutions_by(cpu.convolution):
+        with convolutions_by(cpu.convolution, cpu.inverted_residual):
             return forward(params, x)
 
     network, network_xla = jax.jit(forward_native), jax.jit(forward)

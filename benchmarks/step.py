@@ -23,7 +23,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -52,6 +51,16 @@ ON_GPU: dict[str, dict[str, Any]] = {
 
 SERVE = ("serve", "--source", "sample", "--sink", "null", "--max-frames", "1")
 CACHE_EVENTS = ("hits", "misses")
+WATCHED = """
+import json, resource, subprocess, sys, time
+began = time.perf_counter()
+code = subprocess.call(sys.argv[1:], stdout=subprocess.DEVNULL)
+took = time.perf_counter() - began
+print(json.dumps([took, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss]))
+sys.exit(code)
+"""
+"""A small process between this one and a command: Linux counts what the parent holds when it starts
+a process as that one's."""
 IMPORTS = "import jax, flax.nnx, cv2"
 COUNTED = f"""
 import atexit, collections, json, sys
@@ -458,20 +467,18 @@ def counted(home: str) -> dict[str, int]:
 def child(command: list[str], home: str) -> tuple[float, int, str]:
     """Runs a command with another home: its seconds, the bytes it held at most, its stderr."""
     environment = {key: text for key, text in os.environ.items() if key != "SEGJAX_CACHE"}
-    with tempfile.TemporaryFile("w+") as said:
-        began = time.perf_counter()
-        process = subprocess.Popen(
-            command, env=environment | {"HOME": home}, stdout=subprocess.DEVNULL, stderr=said
-        )
-        _, status, usage = os.wait4(process.pid, 0)
-        took = time.perf_counter() - began
-        process.returncode = os.waitstatus_to_exitcode(status)
-        said.seek(0)
-        text = said.read()
+    process = subprocess.run(
+        [sys.executable, "-c", WATCHED, *command],
+        env=environment | {"HOME": home},
+        capture_output=True,
+        text=True,
+    )
     if process.returncode:
-        lines = [line for line in text.splitlines() if "rror" in line]
-        raise RuntimeError(lines[-1] if lines else f"{command[1:3]} ended with {status}")
-    return took, usage.ru_maxrss * 1024, text
+        lines = [line for line in process.stderr.splitlines() if "rror" in line]
+        what = f"{command[1:3]} ended with {process.returncode}"
+        raise RuntimeError(lines[-1] if lines else what)
+    took, peak = json.loads(process.stdout)
+    return took, peak * 1024, process.stderr
 
 
 PARTS = {"stages": time_stages, "whole": whole, "streams": streams, "start": start}

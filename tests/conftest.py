@@ -99,6 +99,14 @@ def trains_by_c(with_c: None) -> None:
     assert cpu.trains()
 
 
+@pytest.fixture
+def by_tiles(trains_by_c: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Convolutions are products of tiles, without AMX by other instructions."""
+    from segjax_kernels.cpu import api
+
+    monkeypatch.setattr(api, "_tiles", True)
+
+
 @pytest.fixture(scope="module")
 def without_c() -> Iterator[None]:
     """No library is there."""

@@ -53,7 +53,7 @@ def stages(
         return fill_holes(jax.nn.sigmoid(network(small[None])[0, ..., 0]), reach=HOLES)
 
     def network_natively(small: jax.Array, *params: jax.Array) -> jax.Array:
-        with convolutions_by(cpu.convolution):
+        with convolutions_by(cpu.convolution, cpu.inverted_residual):
             return network(small, *params)
 
     # What is small lies in the cache in the step as well: one set is enough.

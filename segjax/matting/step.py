@@ -189,7 +189,7 @@ def _make_find_mask(
             small = preprocess(frame, sight.size(height, width))
         with jax.named_scope("network"):
             network = nnx.merge(graph, jax.tree.unflatten(form, jax.tree.leaves(params)))
-            with convolutions_by(cpu.convolution, by_platform):
+            with convolutions_by(cpu.convolution, cpu.inverted_residual, choose=by_platform):
                 logits = network(small[None].astype(dtype))[0, ..., 0]
             alpha = fill_holes(jax.nn.sigmoid(logits), reach=HOLES)
         size = mask_size(height, width, sight)

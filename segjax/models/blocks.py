@@ -5,7 +5,7 @@ import functools
 import operator
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,8 +17,17 @@ from segjax.models.initial import drawn
 
 Activation = Callable[[jax.Array], jax.Array]
 
-_faster: ContextVar[Callable[..., jax.Array] | None] = ContextVar("faster", default=None)
-_choose: ContextVar[Callable[..., Any]] = ContextVar("choose", default=lax.platform_dependent)
+
+class _Forms(NamedTuple):
+    """Who computes what is traced; see `convolutions_by`."""
+
+    convolution: Callable[..., jax.Array] | None = None
+    residual: Callable[..., jax.Array] | None = None
+    choose: Callable[..., Any] = lax.platform_dependent
+
+
+_XLA = _Forms()
+_forms: ContextVar[_Forms] = ContextVar("forms", default=_XLA)
 _batches: ContextVar[Callable[..., jax.Array] | None] = ContextVar("batches", default=None)
 
 BLOCK = 16
@@ -50,21 +59,27 @@ WINOGRAD_OUT = (
 
 @contextlib.contextmanager
 def convolutions_by(
-    faster: Callable[..., jax.Array], choose: Callable[..., Any] = lax.platform_dependent
+    convolution: Callable[..., jax.Array],
+    residual: Callable[..., jax.Array] | None = None,
+    *,
+    choose: Callable[..., Any] = lax.platform_dependent,
 ) -> Iterator[None]:
-    """Lets `faster` compute what it can of what is traced meanwhile: on a CPU, norms folded.
+    """Lets others compute what they can of what is traced meanwhile: on a CPU, norms folded.
 
-    `faster(x, kernel, bias, add, prepared, *, stride, dilation, depthwise, relu)` is
+    `convolution(x, kernel, bias, add, prepared, *, stride, dilation, depthwise, relu)` is
     relu(convolution + bias + add), as `segjax_kernels.cpu.convolution` is; it raises
     NotImplementedError for the rest. `prepared` is what `prepare_kernels` kept of the kernel, or
-    None. `choose` takes the platform's form as `jax.lax.platform_dependent` does.
+    None. `residual(x, expand, spatial, project, *, stride, dilation, shortcut)`, each layer a
+    kernel, its bias and what was prepared, is an inverted residual of ReLUs at once, as
+    `segjax_kernels.cpu.inverted_residual` is; without it, or where it raises NotImplementedError,
+    its layers follow each other. `choose` takes the platform's form as
+    `jax.lax.platform_dependent` does.
     """
-    by, chosen = _faster.set(faster), _choose.set(choose)
+    token = _forms.set(_Forms(convolution, residual, choose))
     try:
         yield
     finally:
-        _faster.reset(by)
-        _choose.reset(chosen)
+        _forms.reset(token)
 
 
 @contextlib.contextmanager
@@ -117,20 +132,28 @@ class ConvNorm(nnx.Module):
         self.prepared: nnx.Param | None = nnx.data(None)
 
     def __call__(self, x: jax.Array, add: jax.Array | None = None) -> jax.Array:
-        kernel = self.kernel[...].astype(x.dtype)
         options = {
             "stride": self.stride,
             "dilation": self.dilation,
             "padding": self.padding,
             "depthwise": self.depthwise,
         }
-        if self.bias is not None:
-            bias = self.bias[...].astype(x.dtype)
-            return conv_bias(x, kernel, bias, add, self.prepared, act=self.act, **options)
-        x = _conv(x, kernel, **options)
+        if folded := self.folded(x.dtype):
+            kernel, bias, prepared = folded
+            return conv_bias(x, kernel, bias, add, prepared, act=self.act, **options)
+        x = _conv(x, self.kernel[...].astype(x.dtype), **options)
         x = x if self.norm is None else self.norm(x)
         x = x if add is None else x + add
         return self.act(x) if self.act else x
+
+    def folded(
+        self, dtype: jax.typing.DTypeLike
+    ) -> tuple[jax.Array, jax.Array, jax.Array | None] | None:
+        """Kernel, bias and what was prepared of the kernel, if there is no norm any more."""
+        if self.bias is None:
+            return None
+        kernel, bias = (weights[...].astype(dtype) for weights in (self.kernel, self.bias))
+        return kernel, bias, None if self.prepared is None else self.prepared[...]
 
     def fold(self) -> None:
         """Replaces kernel and norm by one kernel and bias that give the same map in inference."""
@@ -174,7 +197,7 @@ class Conv(nnx.Module):
             x,
             self.kernel[...].astype(x.dtype),
             self.bias[...].astype(x.dtype),
-            prepared=self.prepared,
+            prepared=None if self.prepared is None else self.prepared[...],
             act=self.act,
             stride=self.stride,
             dilation=self.dilation,
@@ -188,7 +211,7 @@ def conv_bias(
     kernel: jax.Array,
     bias: jax.Array,
     add: jax.Array | None = None,
-    prepared: nnx.Param | None = None,
+    prepared: jax.Array | None = None,
     *,
     act: Activation | None = None,
     stride: int = 1,
@@ -197,7 +220,7 @@ def conv_bias(
     depthwise: bool = False,
 ) -> jax.Array:
     """act(convolution + bias + add), in one go where `convolutions_by` helps."""
-    operands = (x, kernel, bias, add, None if prepared is None else prepared[...])
+    operands = (x, kernel, bias, add, prepared)
     options = {"stride": stride, "dilation": dilation, "depthwise": depthwise}
 
     def by_xla(x: jax.Array, kernel: jax.Array, bias: jax.Array, add: Any, _: Any) -> jax.Array:
@@ -205,8 +228,8 @@ def conv_bias(
         y = y if add is None else y + add
         return act(y) if act else y
 
-    faster = _faster.get()
-    if faster is None or padding is not None:
+    forms = _forms.get()
+    if (faster := forms.convolution) is None or padding is not None:
         return by_xla(*operands)
 
     def by_faster(*operands: Any) -> jax.Array:
@@ -214,7 +237,7 @@ def conv_bias(
         return y if act in (None, jax.nn.relu) else act(y)
 
     try:
-        return _choose.get()(*operands, cpu=by_faster, default=by_xla)
+        return forms.choose(*operands, cpu=by_faster, default=by_xla)
     except NotImplementedError:
         return by_xla(*operands)
 
@@ -271,7 +294,7 @@ def conv(
 
     many = kernel.shape[2] >= 48 and kernel.shape[3] >= 24
     if many and (x.shape[0], size, stride, dilation, pad) == (1, 3, 1, 1, 1):
-        return _choose.get()(x, kernel, cpu=_winograd, default=direct)
+        return _forms.get().choose(x, kernel, cpu=_winograd, default=direct)
     return direct(x, kernel)
 
 
@@ -356,7 +379,7 @@ def depthwise_conv(
             feature_group_count=channels,
         )
 
-    return _choose.get()(x, kernel, cpu=blocked, default=grouped)
+    return _forms.get().choose(x, kernel, cpu=blocked, default=grouped)
 
 
 class ResidualBlock(nnx.Module):
@@ -438,6 +461,29 @@ class InvertedResidual(nnx.Module):
         self.shortcut = shortcut and stride == 1 and in_features == features
 
     def __call__(self, x: jax.Array) -> jax.Array:
+        forms = _forms.get()
+        plain = self.squeeze is None and self.spatial.act is jax.nn.relu
+        if forms.residual is None or self.expand is None or not plain:
+            return self._by_layers(x)
+        layers = [part.folded(x.dtype) for part in (self.expand, self.spatial, self.project)]
+        if None in layers:
+            return self._by_layers(x)
+        at_once = functools.partial(
+            forms.residual,
+            stride=self.spatial.stride,
+            dilation=self.spatial.dilation,
+            shortcut=self.shortcut,
+        )
+
+        def by_layers(x: jax.Array, *_: Any) -> jax.Array:
+            return self._by_layers(x)
+
+        try:
+            return forms.choose(x, *layers, cpu=at_once, default=by_layers)
+        except NotImplementedError:
+            return self._by_layers(x)
+
+    def _by_layers(self, x: jax.Array) -> jax.Array:
         y = x if self.expand is None else self.expand(x)
         y = self.spatial(y)
         if self.squeeze is not None:

@@ -110,6 +110,82 @@ def test_a_depthwise_convolution(
     np.testing.assert_allclose(ours, wanted, rtol=1e-5, atol=1e-5)
 
 
+def layers_of(channels: int, expanded: int, features: int, kernel: int) -> list[tuple]:
+    shapes = ((1, 1, channels, expanded), (kernel, kernel, 1, expanded), (1, 1, expanded, features))
+    return [(normal(*s) / np.sqrt(s[0] * s[1] * s[2]), normal(s[3]), None) for s in shapes]
+
+
+def one_by_one(x, expand, spatial, project, stride, shortcut):
+    y = cpu.convolution(x, *expand[:2], relu=True)
+    y = cpu.convolution(y, *spatial[:2], stride=stride, depthwise=True, relu=True)
+    return cpu.convolution(y, project[0], project[1], x if shortcut else None)
+
+
+@pytest.mark.usefixtures("by_tiles")
+@pytest.mark.parametrize(
+    ("size", "channels", "expanded", "features", "kernel", "stride"),
+    [
+        ((11, 19), 112, 672, 112, 5, 1),
+        ((22, 38), 40, 240, 80, 3, 2),
+        ((9, 16), 24, 144, 24, 3, 1),
+        ((7, 5), 16, 48, 40, 5, 2),
+        ((3, 70), 8, 16, 8, 5, 1),
+        ((40, 2), 32, 32, 32, 3, 1),
+        ((40, 1), 40, 80, 24, 5, 2),
+        ((1, 33), 8, 80, 8, 3, 2),
+        ((1, 1), 16, 16, 16, 5, 1),
+    ],
+)
+def test_an_inverted_residual_is_its_layers(
+    size: tuple[int, int], channels: int, expanded: int, features: int, kernel: int, stride: int
+) -> None:
+    x, layers = normal(1, *size, channels), layers_of(channels, expanded, features, kernel)
+    shortcut = stride == 1 and channels == features
+    options = {"stride": stride, "shortcut": shortcut}
+    wanted = jax.jit(functools.partial(one_by_one, **options))(x, *layers)
+    at_once = jax.jit(functools.partial(cpu.inverted_residual, **options))
+    np.testing.assert_array_equal(at_once(x, *layers), wanted)
+    prepared = [
+        (kernel, bias, cpu.prepare_kernel(np.asarray(kernel), depthwise=at == 1))
+        for at, (kernel, bias, _) in enumerate(layers)
+    ]
+    for _ in range(3):  # also in memory that was used before
+        np.testing.assert_array_equal(at_once(x, *prepared), wanted)
+
+
+@pytest.mark.usefixtures("by_tiles")
+def test_an_inverted_residual_keeps_what_is_not_a_number() -> None:
+    x = normal(1, 12, 12, 16).at[0, 2, 2, 0].set(np.nan)
+    y = cpu.inverted_residual(x, *layers_of(16, 48, 16, 3))
+    assert np.isnan(y[0, 1:4, 1:4]).all()
+    assert np.isfinite(y[0, 6:, 6:]).all()
+
+
+@pytest.mark.usefixtures("by_tiles")
+@pytest.mark.parametrize(
+    ("x", "layers", "options", "words"),
+    [
+        ((2, 8, 8, 8), (8, 16, 8, 3), {}, "one picture in float32"),
+        ((1, 8, 8, 8), (8, 24, 8, 3), {}, "got 24 channels by 3×3 of stride 1 and dilation 1"),
+        ((1, 8, 8, 8), (8, 16, 8, 7), {}, "16 channels by 7×7"),
+        ((1, 8, 8, 8), (8, 16, 8, 3), {"stride": 3}, "stride 3"),
+        ((1, 8, 8, 8), (8, 16, 8, 3), {"dilation": 2}, "dilation 2"),
+    ],
+)
+def test_other_blocks_are_left_to_their_layers(
+    x: tuple[int, ...], layers: tuple[int, int, int, int], options: dict, words: str
+) -> None:
+    with pytest.raises(NotImplementedError, match=re.escape(words)):
+        cpu.inverted_residual(normal(*x), *layers_of(*layers), **options)
+
+
+@pytest.mark.usefixtures("with_c")
+def test_without_tiles_no_block_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api, "_tiles", False)
+    with pytest.raises(NotImplementedError, match="no AMX here"):
+        cpu.inverted_residual(normal(1, 8, 8, 8), *layers_of(8, 16, 8, 3))
+
+
 @pytest.mark.usefixtures("with_c")
 def test_a_batch_by_vmap_is_picture_after_picture() -> None:
     x, kernel, bias = normal(3, 1, 9, 8, 16), normal(1, 1, 16, 8), normal(8)
@@ -144,14 +220,15 @@ def test_the_shipped_network_gives_the_same_mask() -> None:
     x = cv2.resize(picture[..., ::-1], (256, 144), interpolation=cv2.INTER_AREA)[None] / 255
     x = jnp.asarray(x, jnp.float32)
 
-    def logits(by: Callable[..., jax.Array] | None) -> np.ndarray:
-        with convolutions_by(by) if by else contextlib.nullcontext():
+    def logits(*by: Callable[..., jax.Array]) -> np.ndarray:
+        with convolutions_by(*by) if by else contextlib.nullcontext():
             return np.asarray(jax.jit(lambda state, x: nnx.merge(graph, state)(x))(state, x))
 
-    wanted = logits(None)
+    wanted = logits()
     exact = logits(functools.partial(cpu.convolution, bfloat16=False))
     np.testing.assert_allclose(exact, wanted, rtol=1e-4, atol=1e-4)
     rounded = logits(cpu.convolution)
+    np.testing.assert_array_equal(logits(cpu.convolution, cpu.inverted_residual), rounded)
     both, either = (f(rounded > 0, wanted > 0).sum() for f in (np.logical_and, np.logical_or))
     assert either > 1000 and both / either > 0.995
 

@@ -12,6 +12,8 @@ from jax import lax
 from segjax.models.blocks import (
     Conv,
     ConvNorm,
+    InvertedResidual,
+    SqueezeExcite,
     conv,
     conv_bias,
     convolutions_by,
@@ -209,6 +211,56 @@ def test_what_was_prepared_of_kernels_reaches_the_faster_convolution() -> None:
     np.testing.assert_array_equal(model(x), plain)
     with jax.disable_jit(), convolutions_by(faster):
         np.testing.assert_allclose(model(x), plain, rtol=1e-5, atol=1e-5)
+
+
+def sine_of_residual(x, expand, spatial, project, *, stride, dilation, shortcut):
+    """A result by which it is known who computed it."""
+    if dilation > 1:
+        raise NotImplementedError
+    y = jax.nn.relu(conv(x, expand[0]) + expand[1])
+    y = jax.nn.relu(depthwise_conv(y, spatial[0], stride=stride) + spatial[1])
+    y = conv(y, project[0]) + project[1]
+    return jnp.sin(y + x if shortcut else y)
+
+
+def unserved(*operands: Any, **options: Any) -> jax.Array:
+    raise NotImplementedError
+
+
+@pytest.mark.parametrize(
+    ("options", "at_once"),
+    [
+        ({}, True),
+        ({"stride": 2}, True),
+        ({"shortcut": False}, True),
+        ({"dilation": 2}, False),
+        ({"expand": False, "expanded": 8}, False),
+        ({"act": jax.nn.hard_swish}, False),
+        ({"squeeze": True}, False),
+    ],
+    ids=str,
+)
+def test_an_inverted_residual_is_computed_at_once_where_that_is_served(
+    options: dict, at_once: bool
+) -> None:
+    rngs = nnx.Rngs(0)
+    if options.pop("squeeze", False):
+        options["squeeze"] = SqueezeExcite(16, 4, rngs=rngs)
+    block = InvertedResidual(8, 8, **{"expanded": 16, **options}, rngs=rngs)
+    block.eval()
+    x = normal(1, 6, 7, 8)
+    unfolded = block(x)
+    with convolutions_by(unserved, sine_of_residual):
+        np.testing.assert_array_equal(block(x), unfolded)
+    fold_norms(block)
+    plain = block(x)
+    with convolutions_by(unserved, sine_of_residual):
+        found = block(x)
+        traced = jax.jit(lambda x: block(x)).trace(x)
+    np.testing.assert_allclose(found, jnp.sin(plain) if at_once else plain, rtol=1e-5, atol=1e-5)
+    np.testing.assert_array_equal(block(x), plain)
+    for platform in ("cuda", "tpu"):
+        assert "stablehlo.sine" not in traced.lower(lowering_platforms=(platform,)).as_text()
 
 
 # --- pixels ---------------------------------------------------------------------------------

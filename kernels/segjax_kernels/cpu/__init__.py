@@ -6,6 +6,13 @@ compiles the C files here with the compiler at hand for this very processor and 
 in the user's cache folder; from then on it is used. Nothing needs it: XLA computes the same.
 """
 
-from segjax_kernels.cpu.api import available, call, convolution, prepare_kernel, trains
+from segjax_kernels.cpu.api import (
+    available,
+    call,
+    convolution,
+    inverted_residual,
+    prepare_kernel,
+    trains,
+)
 
-__all__ = ["available", "call", "convolution", "prepare_kernel", "trains"]
+__all__ = ["available", "call", "convolution", "inverted_residual", "prepare_kernel", "trains"]

@@ -23,9 +23,9 @@ typedef struct {
   bool fresh; /* sums begin with 0 */
 } Tiles;
 
-static inline __m256i rounded(const float *x) {
-  return (__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(x));
-}
+static inline __m256i narrowed(__m512 x) { return (__m256i)_mm512_cvtneps_pbh(x); }
+
+static inline __m256i rounded(const float *x) { return narrowed(_mm512_loadu_ps(x)); }
 
 static inline __attribute__((always_inline)) void plain(const Tiles *p, int down, int across) {
   for (int i = 0; i < down; i++)
