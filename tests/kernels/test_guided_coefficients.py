@@ -55,12 +55,13 @@ def test_coefficients_of_odd_sizes_and_batches(quick_compile):
 
 def test_c_is_as_near_to_the_exact_numbers_as_xla(with_c, quick_compile):
     _, small, rough = a_picture()
+    by_xla = jax.jit(coefficients._by_xla, static_argnums=(2, 3))
     for height, width, radius in ((48, 80, 2), (47, 79, 1), (13, 2, 3), (1, 1, 2)):
         alpha, picture = rough[:height, :width], small[:height, :width]
         given = (alpha, picture, radius, 1e-4)
         with jax.enable_x64(True):
             wide = [jnp.asarray(x, jnp.float64) for x in (alpha, picture)]
-            exact = [np.asarray(x) for x in coefficients._by_xla(wide[0], wide[1], radius, 1e-4)]
+            exact = [np.asarray(x) for x in by_xla(*wide, radius, 1e-4)]
         off = {
             name: np.abs(np.stack(by.run(*given)) - np.stack(exact)).max()
             for name, by in coefficients.IMPLEMENTATIONS.items()

@@ -321,7 +321,7 @@ def test_several_streams_are_one_step(kind):
         np.testing.assert_allclose(alpha[at], mask, atol=1e-4)
 
 
-def test_bfloat16_finds_the_shipped_networks_mask():
+def test_bfloat16_finds_the_shipped_networks_mask(quick_compile):
     released = weights.load("portrait")
     leaves = jax.tree.leaves(nnx.split(released.model)[1])
     frame = Sample().picture(0.0)[::2, ::2]

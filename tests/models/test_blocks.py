@@ -238,7 +238,7 @@ def unserved(*operands: Any, **options: Any) -> jax.Array:
         ({"act": jax.nn.hard_swish}, False),
         ({"squeeze": True}, False),
     ],
-    ids=str,
+    ids=["plain", "stride", "no shortcut", "dilated", "not expanded", "hard swish", "squeeze"],
 )
 def test_an_inverted_residual_is_computed_at_once_where_that_is_served(
     options: dict, at_once: bool
