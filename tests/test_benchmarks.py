@@ -429,6 +429,26 @@ def test_masks_by_every_implementation_agree(tmp_path: Path) -> None:
         assert name == "plain" or (name in figures["beyond"]) == (apart > 0.001)
 
 
+def test_edges_are_drawn_side_by_side(tmp_path: Path) -> None:
+    photo = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
+    cv2.imwrite(str(tmp_path / "photo.png"), photo)
+    picture = tmp_path / "edges.png"
+
+    def crop(*numbers: int) -> subprocess.CompletedProcess[str]:
+        given = ("--crop", str(tmp_path / "photo.png"), *map(str, numbers))
+        return run("edges", *given, "--picture", str(picture))
+
+    assert crop(0, 60, 0, 10, 10).stderr.endswith("got a crop outside of the frame, (48, 64, 3)\n")
+    assert crop(3, 0, 0, 10, 10).stderr.endswith("photo.png: got frame 3; it has fewer\n")
+    assert not picture.exists()
+    done = crop(0, 8, 4, 40, 20)
+    assert done.returncode == 0, done.stderr
+    drawn = cv2.imread(str(picture))
+    assert drawn is not None and drawn.shape == (200 + 22, 3 * 400 + 2 * 4, 3)
+    first = cv2.resize(photo[4:24, 8:48], (400, 200))
+    assert np.abs(drawn[22:, :400].astype(int) - first).max() <= 1
+
+
 def run(script: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, str(SCRIPTS / f"{script}.py"), *arguments],
