@@ -39,8 +39,9 @@ def keep_all_freed_memory() -> None:
 def give_back_memory() -> None:
     """Gives back what is free now, where malloc is glibc's: 60 to 80 MB once a step is compiled.
 
-    It takes 10 to 50 ms, and the next frame's buffers are new memory once. Otherwise what compiling
-    left comes and goes by 60 MB for hours, as threads take it up and let go of it.
+    That takes 10 to 50 ms, and 1 ms later on, when it is 10 to 15 MB; the next frame's buffers are
+    new memory once. Otherwise what compiling left comes and goes by 60 MB for hours, as threads
+    take it up and let go of it.
     """
     trim = _glibc("malloc_trim")
     if trim is not None:

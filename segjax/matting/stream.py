@@ -38,6 +38,10 @@ QUALITIES = {"full": 1.0, "medium": 0.57, "coarse": 0.25}
 or 80×160 in place of 176×304. Sizes that divide the frame's sides are preferred, without which less
 time is saved."""
 
+TIDY_EVERY = 900
+"""Frames after which memory that is free is given back: half a minute. Without that a busy machine,
+where frames wait for each other now and then, leaves some more of it behind every hour."""
+
 TRIALS = 5
 """Steps of each kind by which qualities are compared, in turns."""
 
@@ -126,6 +130,7 @@ class Matting:
         self.softness = USUAL_SOFTNESS
         """Of the mask's edges, in [0, 1]; it may change like the strength."""
         self._states = _States(empty_state if person == "all" else nobody_followed)
+        self._composed = 0
 
     def another(self) -> "Matting":
         """One for a further stream: the same compiled step and parameters, a state of its own."""
@@ -191,7 +196,11 @@ class Matting:
         state, image, alpha = self._run(self.quality, state, pixels, background)
         self._states.keep(state)
         # Both wait until all that reads `pixels` is done.
-        return Composite(_taken(image), np.array(alpha), index)
+        composite = Composite(_taken(image), np.array(alpha), index)
+        self._composed += 1
+        if self._composed % TIDY_EVERY == 0:
+            give_back_memory()
+        return composite
 
     def _plate_for(self, plate: np.ndarray, shape: tuple[int, ...], quality: int) -> jax.Array:
         key = (*shape, quality)

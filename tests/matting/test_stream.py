@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from matting_fakes import released, scene
 
-from segjax.matting import AlphaClip, Effect, Matting
+from segjax.matting import AlphaClip, Effect, Matting, stream
 
 SIZE = (160, 256)
 FRAMES = [scene(*SIZE, x=0.3 + 0.02 * t, seed=t) for t in range(8)]
@@ -170,6 +170,16 @@ def test_a_thousand_frames_leave_nothing_behind():
     assert ({array.nbytes for array in jax.live_arrays()}, len(jax.live_arrays())) == held
     jax.jit(lambda x: x + 12345)(1.0)
     assert compiled, "the listener hears compilations"
+
+
+def test_free_memory_is_given_back_now_and_then(matting, expected, monkeypatch):
+    given_back = []
+    monkeypatch.setattr(stream, "TIDY_EVERY", 3)
+    monkeypatch.setattr(stream, "give_back_memory", lambda: given_back.append(None))
+    twin = matting.another()
+    for index in range(9):
+        twin(FRAMES[index % 8], None, index)
+    assert len(given_back) == 3
 
 
 def test_a_change_of_quality_compiles_nothing(matting, expected):
