@@ -112,6 +112,7 @@ def measure(threads: int, runs: int, model: str, peer: str) -> dict[str, Any]:
     from segjax.compilation import use_cache
     from segjax.matting import Effect, Matting
     from segjax.matting.step import prepared
+    from segjax.memory import aligned
     from segjax.models import convolutions_by
     from segjax.prediction import sight_of
     from segjax_kernels import cpu, upsample_blend
@@ -125,10 +126,12 @@ def measure(threads: int, runs: int, model: str, peer: str) -> dict[str, Any]:
     name = session.get_inputs()[0].name
 
     rng = np.random.default_rng(0)
-    frames = [_scene(rng) for _ in range(4)]
-    background = rng.integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
-    small = rng.random((1, 144, 256, 3), np.float32)
-    own = rng.random((1, *sight_of(released.config).size(HEIGHT, WIDTH), 3), np.float32)
+    # As `segjax serve` has them.
+    frames = [aligned(_scene(rng)) for _ in range(4)]
+    background = aligned(rng.integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8))
+    small = aligned(rng.random((1, 144, 256, 3), np.float32))
+    size = sight_of(released.config).size(HEIGHT, WIDTH)
+    own = aligned(rng.random((1, *size, 3), np.float32))
     alpha = cv2.resize(rng.random((9, 16), np.float32), (256, 144))
     portrait = _portrait()
 

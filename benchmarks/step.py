@@ -149,12 +149,15 @@ class Bench:
             yield from ((size, effect) for effect in effects)
 
     def sets(self, height: int, width: int) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Frames and backgrounds, uint8 [H, W, 3], more of them than a cache holds."""
+        """Frames and backgrounds, uint8 [H, W, 3], as `segjax serve` has them, and more of them
+        than a cache holds."""
+        from segjax.memory import aligned
+
         rng = np.random.default_rng(0)
         count = harness.rotation(3 * 3 * height * width)
         pictures = [scene(rng, height, width) for _ in range(4)]
         # Copies: what repeats is what they show, not where they lie.
-        return [(pictures[at % 4].copy(), pictures[(at + 1) % 4].copy()) for at in range(count)]
+        return [(aligned(pictures[at % 4]), aligned(pictures[(at + 1) % 4])) for at in range(count)]
 
     def time(
         self,

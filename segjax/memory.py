@@ -4,9 +4,23 @@ import ctypes
 import sys
 from typing import Any
 
+import numpy as np
+
 TRIM_THRESHOLD, MMAP_THRESHOLD, MMAP_MAX, ARENA_MAX = -1, -3, -4, -8  # glibc's malloc.h
 LARGEST_BUFFER = 64 * 1024 * 1024
 MOST_KEPT = 256 * 1024 * 1024
+ALIGNMENT = 64
+"""Bytes. Where NumPy's memory begins at a multiple of it, JAX on a CPU reads it in place."""
+
+
+def aligned(array: np.ndarray) -> np.ndarray:
+    """A copy of its own that JAX on a CPU reads in place. Any other memory it copies first: at 720p
+    0.4 ms a frame, and as much for a picture behind the person."""
+    room = np.empty(array.nbytes + ALIGNMENT, np.uint8)
+    start = -room.ctypes.data % ALIGNMENT
+    copy = room[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy
 
 
 def keep_freed_memory() -> None:

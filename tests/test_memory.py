@@ -5,6 +5,8 @@ import platform
 import subprocess
 import sys
 
+import jax
+import numpy as np
 import pytest
 
 from segjax import memory
@@ -52,6 +54,21 @@ def printed(code: str) -> float:
     done = subprocess.run([sys.executable, "-c", PRIVATE_MB + code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return float(done.stdout)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+@pytest.mark.parametrize("shape", [(7, 5, 3), (1,), (0, 4), ()])
+def test_an_aligned_copy_is_read_where_it_lies(shape: tuple[int, ...], dtype: type) -> None:
+    original = np.asarray(np.random.default_rng(0).integers(0, 256, shape), dtype)
+    for given in (original, original.T):
+        copy = memory.aligned(given)
+        assert copy.dtype == dtype and copy.flags.c_contiguous and copy.flags.writeable
+        np.testing.assert_array_equal(copy, given)
+        assert not np.shares_memory(copy, given)
+        if copy.size:
+            assert copy.ctypes.data % 64 == 0
+            on_device = jax.device_put(copy, jax.devices("cpu")[0], may_alias=True)
+            assert on_device.unsafe_buffer_pointer() == copy.ctypes.data
 
 
 @glibc

@@ -12,6 +12,7 @@ from segjax.errors import SegjaxError
 from segjax.images import is_image, read_image
 from segjax.live.frames import Frame
 from segjax.live.videos import VideoFile
+from segjax.memory import aligned
 from segjax.scenery import SCENES, draw
 
 Kind = Literal["blur", "bokeh", "color", "picture", "transparent"]
@@ -104,7 +105,7 @@ class Picture(Background):
 
     def picture(self, time_s: float, height: int, width: int) -> np.ndarray:
         if self._fitted is None or self._fitted.shape[:2] != (height, width):
-            self._fitted = self._at(height, width)
+            self._fitted = aligned(self._at(height, width))
             self._fitted.flags.writeable = False
         return self._fitted
 

@@ -22,6 +22,7 @@ from segjax.live.guard import Composite, Fault, Guard, Look, Matting
 from segjax.live.states import State
 from segjax.live.timings import Report, Timings
 from segjax.live.watch import Watch, hardly_differs
+from segjax.memory import aligned
 
 LEAVE_S = 5.0
 """How long to wait at the end for a thread that is stuck, as a source in its device."""
@@ -369,7 +370,7 @@ class Loop:
             if live:
                 first_s = self._gate.time_s() - time_s if first_s is None else first_s
                 index, time_s = first_index + index, first_s + time_s
-            pixels = _owned(frame.pixels)
+            pixels = aligned(frame.pixels)  # and a copy that nobody else writes to
             frame = Frame(pixels, index, time_s, frame.captured_s)
             problem, thumb = watch(pixels, self._clock.now()) if live else ("", None)
             self._timings.add("capture", time.perf_counter() - started_s)
@@ -569,11 +570,6 @@ def _scene(look: Look, time_s: float, height: int, width: int, last: Scene | Non
     else:
         cover = picture
     return Scene(look, picture, cover)
-
-
-def _owned(pixels: np.ndarray) -> np.ndarray:
-    """A copy that nobody else writes to."""
-    return np.array(pixels, order="C")
 
 
 def _copy(output: Output) -> Output:

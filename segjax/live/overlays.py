@@ -7,6 +7,7 @@ import numpy as np
 
 from segjax.images import read_rgba
 from segjax.live.backgrounds import Background, Color, Picture, fit
+from segjax.memory import aligned
 
 
 class Overlay:
@@ -31,7 +32,7 @@ class Overlay:
             fitted = fit(self._original, height, width)
             through = np.repeat(255 - fitted[..., 3:], 3, axis=-1)
             # Cubic enlargement overshoots.
-            self._layer = np.stack([np.minimum(fitted[..., :3], 255 - through), through])
+            self._layer = aligned(np.stack([np.minimum(fitted[..., :3], 255 - through), through]))
             self._layer.flags.writeable = False
         return self._layer
 
@@ -76,7 +77,7 @@ class Overlaid(Background):
         if below is None:
             return self._overlay.layer(height, width)
         if below is not self._below:
-            self._both = self._overlay.over(below)
+            self._both = aligned(self._overlay.over(below))
             self._both.flags.writeable = False
             self._below = below
         return self._both

@@ -103,6 +103,7 @@ def _by_c(state: State, alpha: jax.Array, planes: jax.Array) -> tuple[State, jax
         *state,
         alpha,
         planes,
+        in_place=len(state),
         rising=RISING_SHARE,
         falling=FALLING_SHARE,
         noise=NOISE,

@@ -338,7 +338,7 @@ GUARDS: dict[str, tuple[object, str, Any, list[Fault]]] = {
     "the mask does not jump": (Guard, "check_coverage", nothing_is_refused, [mask_of_ones]),
     "black is no picture": (watching, "BLACK_BELOW", 0, [black]),
     "a frozen picture is none": (watching, "FROZEN_AFTER_S", 1e9, [frozen]),
-    "a source's buffer is copied": (loop, "_owned", lambda pixels: pixels, []),
+    "a source's buffer is copied": (loop, "aligned", lambda pixels: pixels, []),
     "each sink has its own": (loop, "_copy", lambda output: output, [silent]),
     "a cover comes in time": (Gate, "wait_s", lambda _: 3.0, [stalled_model]),
     "a repeated output is young": (Gate, "_repeatable", lambda gate, _=0: gate._last, [silent]),

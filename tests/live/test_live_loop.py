@@ -29,6 +29,7 @@ from segjax.live.channel import Channel, Closed
 from segjax.live.feed import QUEUED, Feed, Pace
 from segjax.live.frames import Frame, Sink
 from segjax.live.loop import LEAVE_S, Loop
+from segjax.memory import ALIGNMENT
 
 
 def quiet(_: str) -> None:
@@ -50,6 +51,21 @@ def test_a_channel_keeps_order_closes_and_drops_the_oldest() -> None:
     assert (newest.get(), newest.dropped) == (4, 4)
     with pytest.raises(TimeoutError):
         newest.get(0.001)
+
+
+def test_a_step_may_read_frames_and_pictures_where_they_lie() -> None:
+    seen: list[np.ndarray] = []
+
+    class Looking(FakeMatting):
+        def __call__(self, pixels, background, index):
+            seen.extend((pixels, np.asarray(background)))
+            return super().__call__(pixels, background, index)
+
+    odd = np.zeros((33, 47, 3), np.uint8)
+    source = FakeSource(6, size=(31, 45))
+    Loop(source, Looking(), Picture(odd), [Collector()], device="", say=quiet).run()
+    assert len(seen) == 12
+    assert all(array.ctypes.data % ALIGNMENT == 0 for array in seen)
 
 
 def test_closing_a_channel_frees_who_waits_to_put() -> None:

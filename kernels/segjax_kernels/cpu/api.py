@@ -72,11 +72,20 @@ def load(path: Path) -> None:
     _loaded = True
 
 
-def call(name: str, like: Any, *operands: Any, vmap: str = "sequential", **numbers: float) -> Any:
+def call(
+    name: str,
+    like: Any,
+    *operands: Any,
+    vmap: str = "sequential",
+    in_place: int = 0,
+    **numbers: float,
+) -> Any:
     """The result of the C function `segjax_<name>`, for lowering to a CPU alone.
 
     Args:
       like: of the result's shape and dtype, or a sequence of such, if there are several.
+      in_place: the first so many results take the places of as many operands; those that the caller
+        still needs, or may not write to, are copied before.
       numbers: whole ones are int64 to C, others float32.
 
     Raises:
@@ -85,7 +94,10 @@ def call(name: str, like: Any, *operands: Any, vmap: str = "sequential", **numbe
     if not available():
         raise NotImplementedError("not built; build it by `python -m segjax_kernels.cpu.build`")
     results = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), like)
-    run = jax.ffi.ffi_call(f"segjax_{name}", results, vmap_method=vmap)
+    aliases = {index: index for index in range(in_place)}
+    run = jax.ffi.ffi_call(
+        f"segjax_{name}", results, vmap_method=vmap, input_output_aliases=aliases
+    )
     kinds = {key: np.float32 if isinstance(x, float) else np.int64 for key, x in numbers.items()}
     return run(*operands, **{key: kinds[key](number) for key, number in numbers.items()})
 

@@ -104,7 +104,7 @@ static void mix(const void *job, long begin, long end) {
 }
 
 /* The state (alpha, planes, latest, started), alpha float32 [h, w], planes [3, h, w] and the
- * constants of smoothing.py -> the new state, and the mask [h, w]. */
+ * constants of smoothing.py -> the new state, in the place of the old one, and the mask [h, w]. */
 EXPORT XLA_FFI_Error *segjax_smooth(XLA_FFI_CallFrame *frame) {
   if (only_asks(frame)) return NULL;
   XLA_FFI_Buffer **in = (XLA_FFI_Buffer **)frame->args.args;
