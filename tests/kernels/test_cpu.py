@@ -295,3 +295,26 @@ def test_smoothing_remembers_and_shows_the_same(size):
         theirs, wanted = by_xla(theirs, mask, planes)
         for one, other in zip((*ours, shown), (*theirs, wanted), strict=True):
             np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+@pytest.mark.usefixtures("with_c")
+def test_a_donated_state_is_written_in_its_place_and_any_other_is_left() -> None:
+    run = smoothing.IMPLEMENTATIONS["c"].run
+    rng = np.random.default_rng(8)
+    mask, planes = rng.random((37, 53), np.float32), rng.random((3, 37, 53), np.float32)
+    first = smoothing.empty_state(37, 53)
+    plain, donated = jax.jit(run), jax.jit(run, donate_argnums=0)
+    second, _ = plain(first, mask, planes)
+    before = [np.array(part) for part in second]
+    third, shown = plain(second, mask / 2, planes)
+    for part, was in zip(second, before, strict=True):
+        np.testing.assert_array_equal(part, was)
+
+    text = donated.lower(first, mask, planes).compile().as_text()
+    assert text is not None and " copy(" not in text
+    state, _ = donated(first, mask, planes)
+    lies = [part.unsafe_buffer_pointer() for part in state]
+    state, same = donated(state, mask / 2, planes)
+    assert [part.unsafe_buffer_pointer() for part in state] == lies
+    for ours, theirs in zip((*state, same), (*third, shown), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
