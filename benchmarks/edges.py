@@ -1,8 +1,11 @@
 """What guided edges look like: photograph, the network's mask enlarged, the guided one.
 
     python benchmarks/edges.py --picture out/edges.png \\
-        --crop segjax/assets/sample/astronaut.jpg 0 130 0 130 100 \\
-        --crop ../shared/data/videos/sign_book.mkv 40 100 60 200 100
+        --crop segjax/assets/sample/astronaut.jpg 0 150 8 150 84
+    python benchmarks/edges.py --picture out/fingers.png \\
+        --crop ../shared/data/videos/sign_want.mkv 18 120 110 320 180 \\
+        --crop ../shared/data/videos/sign_milk.mkv 13 150 90 200 112 \\
+        --crop ../shared/data/videos/sign_brother.mkv 16 130 40 240 135
 
 Each `--crop` is one row: a picture or video, the number of its frame, and left, top, width and
 height in pixels. The person stands on green, so that what is kept of the room shows. A video's

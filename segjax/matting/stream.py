@@ -39,8 +39,8 @@ or 80×160 in place of 176×304. Sizes that divide the frame's sides are preferr
 time is saved."""
 
 TIDY_EVERY = 900
-"""Frames after which memory that is free is given back: half a minute. Without that a busy machine,
-where frames wait for each other now and then, leaves some more of it behind every hour."""
+"""Frames after which memory that is free is given back: half a minute. Without that a run grows on
+a busy machine, where frames wait for each other now and then."""
 
 TRIALS = 5
 """Steps of each kind by which qualities are compared, in turns."""

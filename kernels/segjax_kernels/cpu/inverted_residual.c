@@ -42,8 +42,8 @@ static void narrow_down(const Block *b) {
   }
 }
 
-/* A few expanded rows of SIDE channels: row y is the one at y modulo `ring`, a power of two, and `across` pixels wide, which begin
- * and end with the edges' zeros. */
+/* A few expanded rows of SIDE channels: row y is the one at y modulo `ring`, a power of two. They are
+ * `across` pixels wide, and begin and end with the edges' zeros. */
 typedef struct {
   float *rows;
   long ring, across, n; /* the first of the channels */
@@ -133,8 +133,9 @@ static void expand_and_filter(const void *job, long begin, long end) {
         float *to = planes + ((y & (ring - 1)) * across + pad + x) * SIDE;
         for (long i = 0; i < run; i++) {
           _mm512_store_ps(to + i * SIDE, relu(_mm512_load_ps(sum + i * PAIR) + first));
-          if (halves > 1)
-            _mm512_store_ps(to + plane + i * SIDE, relu(_mm512_load_ps(sum + i * PAIR + SIDE) + second));
+          if (halves < 2) continue;
+          const __m512 other = _mm512_load_ps(sum + i * PAIR + SIDE) + second;
+          _mm512_store_ps(to + plane + i * SIDE, relu(other));
         }
         x += run;
         if (x == b->w) x = 0, y++;
