@@ -45,6 +45,8 @@ static void shrink(const void *job, long begin, long end) {
     for (long y = rows.first; y <= rows.last; y++) {
       const float share = y == rows.first ? rows.head : y == rows.last ? rows.tail : rows.whole;
       const uint8_t *restrict row = frame + y * bytes;
+      /* A frame lies in memory, and at every page a processor loses track of what comes next. */
+      for (long i = 0; i < bytes; i += 64) __builtin_prefetch(row + bytes + i);
       if (y == rows.first)
         for (long i = 0; i < bytes; i++) sums[i] = share * row[i];
       else
