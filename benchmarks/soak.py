@@ -34,6 +34,7 @@ from segjax.live.sample import Sample
 from segjax.live.sinks import Null
 from segjax.matting import Effect
 from segjax.matting import Matting as Step
+from segjax.matting.stream import TIDY_EVERY
 
 SETTLED = 5_000
 """Frames after which nothing may grow."""
@@ -142,7 +143,7 @@ def soak(
     *,
     frames: int,
     settled: int = SETTLED,
-    every: int = 1_000,
+    every: int = TIDY_EVERY,
 ) -> dict[str, Any]:
     """Runs for so many frames: what was seen, and `passed` by name."""
     watched = Watched(matting, frames, every)
@@ -208,7 +209,9 @@ def main() -> None:
         Blur(),
         frames=options.frames,
         settled=min(SETTLED, options.frames // 2),
-        every=min(1_000, max(LOOKS, options.frames // 20)),
+        # Where the step has just given back what is free: the rest comes and goes with the frames
+        # that are under way.
+        every=min(TIDY_EVERY, max(LOOKS, options.frames // 20)),
     )
     report |= {"size": options.size, "rate": options.rate, "machine": machine()}
     report["seconds"] = round(time.perf_counter() - started_s)
