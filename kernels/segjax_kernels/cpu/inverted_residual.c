@@ -28,6 +28,19 @@ typedef struct {
 
 static long padded(long count, long to) { return (count + to - 1) / to * to; }
 
+/* Products of two tiles of rows, `pitch` numbers apart, and two of columns, of all of those numbers. */
+static Tiles pair_of_tiles(long pitch, float *sums) {
+  const long steps = pitch / DEPTH;
+  return (Tiles){.pitch = pitch,
+                 .below = SIDE * pitch,
+                 .next = steps * TILE,
+                 .runs = 1,
+                 .steps = steps,
+                 .sums = sums,
+                 .width = PAIR,
+                 .fresh = true};
+}
+
 /* The map's numbers as bfloat16. */
 static void narrow_down(const Block *b) {
   for (long i = 0; i < b->h * b->w; i++) {
@@ -96,7 +109,7 @@ static void filter(const Block *b, const Plane *p, long y, int count) {
 /* Units are pairs of tiles of expanded channels. */
 static void expand_and_filter(const void *job, long begin, long end) {
   const Block *b = job;
-  const long pad = (b->size - 1) / 2, pixels = b->h * b->w, steps = b->narrow_pitch / DEPTH;
+  const long pad = (b->size - 1) / 2, pixels = b->h * b->w;
   const int count = neighbours_of(b->out_w);
   /* Those that are filtered last may reach beyond the edge, and count for nothing there. */
   const long reach = (padded(b->out_w, count) - 1) * b->stride + b->size;
@@ -111,15 +124,8 @@ static void expand_and_filter(const void *job, long begin, long end) {
   for (long unit = begin; unit < end; unit++) {
     const long n = unit * PAIR;
     const int halves = b->expanded - n > SIDE ? 2 : 1;
-    Tiles p = {.columns = b->expand + unit * 2 * steps * TILE,
-               .pitch = b->narrow_pitch,
-               .below = SIDE * b->narrow_pitch,
-               .next = steps * TILE,
-               .runs = 1,
-               .steps = steps,
-               .sums = sums,
-               .width = PAIR,
-               .fresh = true};
+    Tiles p = pair_of_tiles(b->narrow_pitch, sums);
+    p.columns = b->expand + unit * 2 * p.next;
     const __m512 first = _mm512_loadu_ps(b->expand_bias + n);
     const __m512 second = halves > 1 ? _mm512_loadu_ps(b->expand_bias + n + SIDE) : first;
     long x = 0, y = 0, filtered = 0;
@@ -156,19 +162,12 @@ static void expand_and_filter(const void *job, long begin, long end) {
 /* Units are pairs of tiles of pixels. */
 static void project(const void *job, long begin, long end) {
   const Block *b = job;
-  const long pixels = b->out_h * b->out_w, steps = b->wide_pitch / DEPTH;
+  const long pixels = b->out_h * b->out_w;
   float *sums = scratch(3, PAIR * PAIR);
   begin_tiles();
   for (long at = begin * PAIR; at < MIN(end * PAIR, pixels); at += PAIR) {
-    Tiles p = {.rows = b->wide + at * b->wide_pitch,
-               .pitch = b->wide_pitch,
-               .below = SIDE * b->wide_pitch,
-               .next = steps * TILE,
-               .runs = 1,
-               .steps = steps,
-               .sums = sums,
-               .width = PAIR,
-               .fresh = true};
+    Tiles p = pair_of_tiles(b->wide_pitch, sums);
+    p.rows = b->wide + at * b->wide_pitch;
     const long count = MIN(PAIR, pixels - at);
     for (long j = 0; j < b->features; j += PAIR) {
       const int halves = j + SIDE < b->features ? 2 : 1;
