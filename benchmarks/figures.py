@@ -128,6 +128,9 @@ def full(results: Results) -> str:
         parts += ["### The step", step_table(step["groups"])]
     if step.get("streams"):
         parts += [f"### Streams at {RATE} fps, 720p", stream_table(step["streams"])]
+    for effect, seen in step.get("launches", {}).items():
+        told = ", ".join(f"{count:g} {kind}" for kind, count in seen.items())
+        parts.append(f"A frame of {effect} launches {told}.")
     if step.get("start"):
         parts += ["### Start", start_table(step["start"])]
     if step.get("memory"):

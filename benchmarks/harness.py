@@ -219,6 +219,16 @@ def copy_turn() -> tuple[Turn, int]:
     return Turn(run), 2 * size
 
 
+LAUNCHES = {"CUDA graphs": "GraphLaunch", "kernels": "LaunchKernel"}
+"""What a profiler calls the driver's functions, cuGraphLaunch, cuLaunchKernelEx and the like."""
+
+
+def launched(events: Iterable[str]) -> dict[str, int]:
+    """How many of each are among a trace's events, given by name."""
+    names = list(events)
+    return {kind: sum(word in name for name in names) for kind, word in LAUNCHES.items()}
+
+
 # --- the machine ------------------------------------------------------------------------------
 
 

@@ -8,6 +8,8 @@
   LR-ASPP MobileNetV3 in fp16 with random weights (GPU).
 * streams: how many at 30 fps, one compiled step for all of them, device-resident and from host
   memory (pinned, on a GPU).
+* launches (GPU): how many CUDA graphs, which XLA calls command buffers, and kernels outside of them
+  a frame launches.
 * start: `segjax serve --source sample --sink null --max-frames 1` in an empty cache folder and in a
   filled one, beside `python -c "import jax, flax.nnx, cv2"`; and the memory that it takes at most.
 
@@ -39,6 +41,8 @@ EFFECTS = ("picture", "blur", "color", "transparent")
 FRAME_RATE = 30
 QUEUED = 32
 """Steps queued on a GPU before one is waited for."""
+TRACED = 10
+"""Frames of which launches are counted."""
 
 ON_CPU: dict[str, dict[str, Any]] = {"plain edges": {"guided": False}}
 ON_GPU: dict[str, dict[str, Any]] = {
@@ -94,7 +98,7 @@ def main() -> None:
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Every part, one after the other; what fails is entered under `skipped`."""
     report: dict[str, Any] = {"machine": harness.machine(), "skipped": {}, "groups": []}
-    report |= {"streams": [], "start": {}, "memory": {}, "ratios": {}}
+    report |= {"streams": [], "launches": {}, "start": {}, "memory": {}, "ratios": {}}
     report["machine"]["native"] = harness.native()
     bench = Bench(options, report)
     _ = bench.released  # without the network there is nothing to measure
@@ -242,6 +246,9 @@ def whole(bench: Bench) -> None:
             "from NumPy to NumPy": functools.partial(numpy_turn, bench, effect, sets),
             "device-resident": functools.partial(step_turn, bench, effect, sets),
         }
+        if harness.on_gpu():
+            unpinned = functools.partial(numpy_turn, bench, effect, sets, transfer=Unpinned())
+            ours["from NumPy to NumPy, not pinned"] = unpinned
         ours |= {
             f"device-resident, {name}": functools.partial(step_turn, bench, effect, sets, **how)
             for name, how in (ON_GPU if harness.on_gpu() else ON_CPU).items()
@@ -286,12 +293,28 @@ def step_turn(
     return harness.Turn(run, queued)
 
 
-def numpy_turn(bench: Bench, effect: str, sets: list) -> harness.Turn:
+class Unpinned:
+    """`segjax.matting.transfer.Transfer` as JAX does it by itself."""
+
+    in_place = True
+
+    def there(self, frame: np.ndarray) -> Any:
+        import jax
+
+        return jax.device_put(frame)
+
+    kept = there
+
+    def back(self, image: Any, alpha: Any) -> tuple[np.ndarray, np.ndarray]:
+        return np.array(image), np.array(alpha)
+
+
+def numpy_turn(bench: Bench, effect: str, sets: list, transfer: Any = None) -> harness.Turn:
     """What the live loop calls: NumPy in, NumPy out."""
     from segjax.matting import Effect, Matting
 
     kind: Any = effect
-    matting = Matting(bench.released, Effect(kind))
+    matting = Matting(bench.released, Effect(kind), transfer=transfer)
     given = [(frame, back if effect == "picture" else None) for frame, back in sets]
     return harness.going_round(lambda frame, back: matting(frame, back, 0), given)
 
@@ -427,6 +450,30 @@ def streams_turn(bench: Bench, effect: str, count: int, *, host: bool = False) -
     return harness.Turn(run, queued)
 
 
+# --- launches -----------------------------------------------------------------------------------
+
+
+def launches(bench: Bench) -> None:
+    """What a frame launches on a GPU, as the profiler saw it; a CPU launches nothing."""
+    import jax
+
+    if not harness.on_gpu():
+        return
+    sets = bench.sets(*SIZES["720p"])
+    for effect in EFFECTS[:2]:
+        turn = step_turn(bench, effect, sets, dtype="bfloat16")
+        for _ in range(harness.WARM_UP):
+            turn.run()
+        with tempfile.TemporaryDirectory() as folder:
+            with jax.profiler.trace(folder):
+                for _ in range(TRACED):
+                    turn.run()
+            (path,) = Path(folder).rglob("*.xplane.pb")
+            planes = jax.profiler.ProfileData.from_file(str(path)).planes
+            seen = harness.launched(e.name for p in planes for line in p.lines for e in line.events)
+        bench.report["launches"][effect] = {kind: n / TRACED for kind, n in seen.items()}
+
+
 # --- the start ----------------------------------------------------------------------------------
 
 
@@ -484,7 +531,13 @@ def child(command: list[str], home: str) -> tuple[float, int, str]:
     return took, peak * 1024, process.stderr
 
 
-PARTS = {"stages": time_stages, "whole": whole, "streams": streams, "start": start}
+PARTS = {
+    "stages": time_stages,
+    "whole": whole,
+    "streams": streams,
+    "launches": launches,
+    "start": start,
+}
 
 
 def show(report: dict[str, Any]) -> None:
@@ -505,6 +558,11 @@ def show(report: dict[str, Any]) -> None:
             f"{entry[f'streams_at_{FRAME_RATE}']:g} streams at {FRAME_RATE} fps: {entry['effect']},"
             f" {entry['batch']} a batch, {entry['memory']}"
         )
+    for effect, seen in report["launches"].items():
+        told = ", ".join(f"{count:g} {kind}" for kind, count in seen.items())
+        harness.say(f"a frame of {effect} launches {told}")
+        if not seen["CUDA graphs"]:
+            harness.say("no CUDA graph: XLA's command buffers are off, or refuse this step")
     if report["start"]:
         harness.say(f"start: {report['start']['seconds']}, {report['start']['cache_events']}")
     if report["memory"]:

@@ -250,6 +250,7 @@ def golden() -> dict[str, Any]:
                 "streams_at_30": 9.7,
             }
         ],
+        "launches": {"blur": {"CUDA graphs": 2.0, "kernels": 3.5}},
         "start": {
             "seconds": {"imports": 2.0, "warm": 3.0, "cold": 12.0},
             "warm_over_imports_s": 1.0,
@@ -283,6 +284,7 @@ def test_the_summary_compares_with_the_fastest_other() -> None:
         "| `blend`, picture | 720p | 1.5 (xla) | 5 | 50% | OpenCV 0.50; reference 0.17 |",
         "| step, picture, 720p | peer | 8 | 8–16 |",
         "| blur | 2 | host | 9.7 |",
+        "A frame of blur launches 2 CUDA graphs, 3.5 kernels.",
         "| cold start | 12.00 | +10.00 | 30 hits, 2 misses |",
         "Memory at most: serve_host 700 MiB.",
         "| 1 | step_ratio | 0.91 |",
@@ -349,6 +351,11 @@ def test_operations_of_a_program_know_their_stage(tmp_path: Path) -> None:
     first, second = trace["traceEvents"]
     assert (first["name"], first["ts"], first["dur"]) == ("network: fusion.3", 0, 2)
     assert (second["name"], second["ts"], second["tid"]) == ("blend: kernel", 3, "blend")
+
+
+def test_graphs_and_kernels_that_a_frame_launches_are_counted() -> None:
+    seen = ["cuGraphLaunch", "cuLaunchKernelEx", "MemcpyH2D", "cudaGraphLaunch_v1", "fusion.3"]
+    assert harness.launched(seen) == {"CUDA graphs": 2, "kernels": 1}
 
 
 # --- the scripts ----------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from segjax.matting.step import (
     prepared,
     shrink,
 )
+from segjax.matting.transfer import Pinned, Shared, Transfer
 from segjax.memory import give_back_memory, keep_freed_memory
 from segjax.models import Segmenter
 from segjax.prediction import sight_of
@@ -83,6 +84,7 @@ class Matting:
       plate: the empty room, uint8 RGB [H, W, 3], seen by the same camera from the same place: it
         removes what the network mistakes for a person.
       dtype: that the network computes in; by default bfloat16, on a CPU float32.
+      transfer: how frames come to the device and back; by default `Pinned`, on a CPU `Shared`.
     """
 
     def __init__(
@@ -96,11 +98,13 @@ class Matting:
         person: Person = "all",
         plate: np.ndarray | None = None,
         dtype: jax.typing.DTypeLike | None = None,
+        transfer: Transfer | None = None,
     ):
         on_cpu = jax.default_backend() == "cpu"
         network_dtype = np.dtype(dtype or (jnp.float32 if on_cpu else jnp.bfloat16))
         model = prepared(released.model) if network_dtype == np.float32 else released.model
         self._params = _parameters(model, network_dtype)
+        self._transfer = transfer or (Shared() if on_cpu else Pinned(jax.devices()[0]))
         guided = guided_here() if guided is None else guided
         sight = sight_of(released.config)
         self._sights = [sight._replace(share=share) for share in QUALITIES.values()]
@@ -114,8 +118,7 @@ class Matting:
                 person=person,
                 sight=sight,
                 dtype=network_dtype,
-                # A frame's copy on another device is ours to write over; on a CPU it is no copy.
-                in_place=not on_cpu,
+                in_place=self._transfer.in_place,
             )
             for sight in self._sights
         ]
@@ -136,6 +139,7 @@ class Matting:
         """One for a further stream: the same compiled step and parameters, a state of its own."""
         other = copy.copy(self)
         other._states = self._states.another()
+        other._transfer = copy.copy(self._transfer)
         return other
 
     def mask_size(self, height: int, width: int) -> tuple[int, int]:
@@ -175,14 +179,15 @@ class Matting:
     def _run(
         self, quality: int, state: Any, pixels: np.ndarray, background: np.ndarray | None
     ) -> tuple[Any, jax.Array, jax.Array]:
-        behind: Any = background
+        behind: Any = None if background is None else self._transfer.kept(background)
         if self._effect.kind in ROOMS:
             strength = np.asarray(self.strength, np.float32)
-            behind = (strength, background) if self._effect.overlaid else strength
+            behind = (strength, behind) if self._effect.overlaid else strength
         softness = np.asarray(self.softness, np.float32)
         plate = None if self._plate is None else self._plate_for(self._plate, pixels.shape, quality)
+        frame = self._transfer.there(pixels)
         with tracing_for(_platform()):
-            return self._steps[quality](self._params, state, pixels, behind, softness, plate)
+            return self._steps[quality](self._params, state, frame, behind, softness, plate)
 
     def reset(self) -> None:
         """Forgets what came before."""
@@ -196,7 +201,7 @@ class Matting:
         state, image, alpha = self._run(self.quality, state, pixels, background)
         self._states.keep(state)
         # Both wait until all that reads `pixels` is done.
-        composite = Composite(_taken(image), np.array(alpha), index)
+        composite = Composite(*self._transfer.back(image, alpha), index)
         self._composed += 1
         if self._composed % TIDY_EVERY == 0:
             give_back_memory()
@@ -249,26 +254,6 @@ def _parameters(model: Segmenter, dtype: jax.typing.DTypeLike) -> list[jax.Array
     keep_freed_memory()
     leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(nnx.split(model)[1])]
     return jax.device_put([x.astype(dtype) if x.dtype == np.float32 else x for x in leaves])
-
-
-def _taken(array: jax.Array) -> np.ndarray:
-    """A result that nobody else holds, as NumPy's and writable; on a CPU without a copy."""
-    if jax.default_backend() != "cpu":
-        return np.array(array)
-    return np.asarray(_Memory(array.block_until_ready()))
-
-
-class _Memory:
-    """The memory of a JAX array on a CPU, which it keeps; NumPy's view keeps this."""
-
-    def __init__(self, array: jax.Array):
-        self._array = array
-        self.__array_interface__ = {
-            "version": 3,
-            "shape": array.shape,
-            "typestr": array.dtype.str,
-            "data": (array.unsafe_buffer_pointer(), False),  # not read-only
-        }
 
 
 class _States:
