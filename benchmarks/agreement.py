@@ -36,6 +36,7 @@ from segjax.models import convolutions_by
 from segjax.prediction import HOLES, decide, sight_of
 from segjax_kernels import (
     cpu,
+    drop_islands,
     fill_holes,
     guided_coefficients,
     guided_upsample_blend,
@@ -148,7 +149,7 @@ def enlarged(
         small = jax.image.resize(small, (*size, 3), "linear")
     if not guided:
         return upsample_blend(frame, alpha, None, implementation=kernels)[..., 3]
-    lines = guided_coefficients(decide(alpha), small)
+    lines = guided_coefficients(decide(drop_islands(alpha)), small)
     return guided_upsample_blend(frame, *lines, None, implementation=kernels)[..., 3]
 
 

@@ -10,14 +10,15 @@ One folder an operation, with the same cast of files in each:
   * `cases.py`: the sizes, each with a name, that tests and benchmarks share.
 
 `dispatch.py` holds the rule behind every `implementation=`, `tuning.py` the one behind every
-`config=`. `autotune` searches for the best configs on the GPU at hand. `holes.py`, `box.py`,
-`lines.py` and `guided_upsample_blend/coefficients.py` work on masks, which are small.
+`config=`. `autotune` searches for the best configs on the GPU at hand. `holes.py`, `islands.py`,
+`box.py`, `lines.py` and `guided_upsample_blend/coefficients.py` work on masks, which are small.
 """
 
 from segjax_kernels.box import box
 from segjax_kernels.guided_upsample_blend.api import guided_upsample_blend
 from segjax_kernels.guided_upsample_blend.coefficients import guided_coefficients
 from segjax_kernels.holes import fill_holes
+from segjax_kernels.islands import drop_islands
 from segjax_kernels.lines import fit_lines
 from segjax_kernels.preprocess.api import preprocess
 from segjax_kernels.search import autotune
@@ -29,6 +30,7 @@ __all__ = [
     "KernelConfig",
     "autotune",
     "box",
+    "drop_islands",
     "fade",
     "fill_holes",
     "fit_lines",

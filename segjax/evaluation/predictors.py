@@ -132,9 +132,9 @@ class ReleasedPredictor:
         self._guided = self.classes == 1 and area > 0
 
         def coefficients(alpha: jax.Array, small: jax.Array) -> jax.Array:
-            from segjax_kernels import fill_holes, guided_coefficients
+            from segjax_kernels import drop_islands, fill_holes, guided_coefficients
 
-            decided = decide(fill_holes(alpha, reach=HOLES))
+            decided = decide(drop_islands(fill_holes(alpha, reach=HOLES)))
             return jax.numpy.stack(guided_coefficients(decided, small), axis=-1)
 
         finish = coefficients if self._guided else None

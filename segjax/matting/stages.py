@@ -15,7 +15,14 @@ from segjax.matting.smoothing import empty_state, smooth
 from segjax.matting.step import FAINT, guided_here, prepared, shrink
 from segjax.models import convolutions_by
 from segjax.prediction import HOLES, decide, sight_of
-from segjax_kernels import cpu, fill_holes, guided_upsample_blend, preprocess, upsample_blend
+from segjax_kernels import (
+    cpu,
+    drop_islands,
+    fill_holes,
+    guided_upsample_blend,
+    preprocess,
+    upsample_blend,
+)
 
 if TYPE_CHECKING:
     from segjax.weights import Released
@@ -63,7 +70,7 @@ def stages(
     edges = refine_by_lines(alpha, planes)[1] if guided else (alpha,)
 
     def drawn(alpha: jax.Array, planes: jax.Array) -> Any:
-        return (refine_by_lines if guided else refine)(decide(alpha), planes)
+        return (refine_by_lines if guided else refine)(decide(drop_islands(alpha)), planes)
 
     before, room = empty_state(*alpha.shape), blurred_room(small, alpha, 0.5)
     return {

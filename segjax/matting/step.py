@@ -17,7 +17,15 @@ from segjax.matting.refine import USUAL_SOFTNESS, refine, refine_by_lines
 from segjax.matting.smoothing import State, smooth
 from segjax.models import Segmenter, convolutions_by, prepare_kernels
 from segjax.prediction import HOLES, decide
-from segjax_kernels import cpu, fade, fill_holes, guided_upsample_blend, preprocess, upsample_blend
+from segjax_kernels import (
+    cpu,
+    drop_islands,
+    fade,
+    fill_holes,
+    guided_upsample_blend,
+    preprocess,
+    upsample_blend,
+)
 from segjax_kernels.dispatch import by_platform
 
 Step = Callable[..., tuple[State, jax.Array, jax.Array]]
@@ -212,7 +220,7 @@ def _make_find_mask(
         lines = ()
         if refinement:
             with jax.named_scope("refine"):
-                alpha = decide(alpha)
+                alpha = decide(drop_islands(alpha))
                 if guided:
                     alpha, lines = refine_by_lines(alpha, planes, softness)
                 else:

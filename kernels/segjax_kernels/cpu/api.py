@@ -17,6 +17,7 @@ FUNCTIONS = (
     "guided_coefficients",
     "box",
     "fill_holes",
+    "drop_islands",
     "fit_lines",
     "smooth",
 )
