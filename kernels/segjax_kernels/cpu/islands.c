@@ -10,7 +10,7 @@ typedef struct {
   float touched, solid;
 } Islands;
 
-/* to = the largest of 3 x 3 bytes around each, of `rows` rows of `pitch` bytes with zeros around. */
+/* to = whether any of the 3 x 3 bytes around each is set, of rows of `pitch` bytes, zeros around. */
 static void spread(const uint8_t *restrict from, long rows, long pitch, uint8_t *restrict across,
                    uint8_t *restrict to) {
   for (long i = 1; i < (rows + 2) * pitch - 1; i++) across[i] = from[i - 1] | from[i] | from[i + 1];
